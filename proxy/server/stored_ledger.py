@@ -14,7 +14,8 @@ from proxy.cooperative import NEXT_TURN
 from proxy.errors import describe_bug
 from proxy.inference.ledger import MAX_AGE, Ledger, Origin
 from proxy.inference.ledger_journal import LedgerJournal, State, compacted, replayed, tags_of
-from proxy.store.directory import RESTORE_SECONDS, STOP_SECONDS, ListDirectory
+from proxy.server.periodic_writes import PeriodicWrites
+from proxy.store.directory import ListDirectory
 from proxy.store.journal import Journal
 
 FLUSH_SECONDS = 1.0
@@ -36,7 +37,8 @@ class StoredLedger:
         self._files = Journal(directory.files, _KIND, _SCHEMA, MAX_AGE, clock.time)
         self._pending = b""
         """Changes whose write failed."""
-        self._running: asyncio.Task[None] | None = None
+        self.writes = PeriodicWrites("ids", self._restore, self._flush, directory, clock, FLUSH_SECONDS)
+        self.start, self.stop = self.writes.start, self.writes.stop
         ledger.observe(self._journal)
 
     @property
@@ -47,35 +49,6 @@ class StoredLedger:
         """Apply the keys of another configuration."""
         self._tags = await asyncio.to_thread(tags_of, keys)
         self._journal.configure(self._tags)
-
-    # -- life cycle ----------------------------------------------------------------------------------------------------
-
-    async def start(self) -> None:
-        """Restore the ids, then write changes until `stop`. Returns when they are restored, or after some seconds."""
-        restoring = asyncio.create_task(self._restore(), name="restore ids")
-        self._running = asyncio.create_task(self._run_after(restoring), name="write ids")
-        await asyncio.wait([restoring], timeout=RESTORE_SECONDS)
-
-    async def stop(self) -> None:
-        """Write the last changes, if that is possible soon."""
-        if self._running:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._flush()
-
-    async def _run_after(self, restoring: asyncio.Task[None]) -> None:
-        await restoring
-        while True:
-            await self._clock.sleep(FLUSH_SECONDS)
-            try:
-                await self._flush()
-            except OSError:  # the directory has reported it
-                await self._clock.sleep(self._directory.retry_seconds)
-            except Exception as bug:
-                _log.error("internal error while writing ids: %s", describe_bug(bug))
-                self._pending = b""
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -107,10 +80,13 @@ class StoredLedger:
 
     async def _flush(self) -> None:
         """Raises OSError. Then the changes are written with the next call."""
-        self._pending = self._pending or self._journal.take()
-        if self._pending:
-            await self._directory.do(partial(self._append, self._pending))
-            self._pending = b""
+        changes, self._pending = self._pending or self._journal.take(), b""
+        if changes:
+            try:
+                await self._directory.do(partial(self._append, changes))
+            except (OSError, asyncio.CancelledError):
+                self._pending = changes
+                raise
 
     def _append(self, changes: bytes) -> None:
         self._directory.files.lock()

@@ -6,7 +6,6 @@ greatest value applies. A process that is killed loses what it has counted since
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Sequence
@@ -20,7 +19,8 @@ from proxy.cooperative import NEXT_TURN
 from proxy.errors import describe_bug
 from proxy.limits import records
 from proxy.limits.limiter import Limiter
-from proxy.store.directory import RESTORE_SECONDS, STOP_SECONDS, ListDirectory
+from proxy.server.periodic_writes import PeriodicWrites
+from proxy.store.directory import ListDirectory
 from proxy.store.disk import DirectoryLocked, Disk
 from proxy.store.envelope import RecordError, seal, unseal
 
@@ -90,33 +90,8 @@ class StoredLimits:
         self._packed: dict[str, bytes] = {}
         """The record of each scope."""
         self._is_written = True
-        self._running: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Restore the counters, then write them until `stop`. Returns when they are restored, or after some seconds."""
-        restoring = asyncio.create_task(self._restore(), name="restore limits")
-        self._running = asyncio.create_task(self._run_after(restoring), name="write limits")
-        await asyncio.wait([restoring], timeout=RESTORE_SECONDS)
-
-    async def stop(self) -> None:
-        """Write the last changes, if that is possible soon."""
-        if self._running:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._flush()
-
-    async def _run_after(self, restoring: asyncio.Task[None]) -> None:
-        await restoring
-        while True:
-            await self._clock.sleep(FLUSH_SECONDS)
-            try:
-                await self._flush()
-            except OSError:  # the directory has reported it
-                await self._clock.sleep(self._directory.retry_seconds)
-            except Exception as bug:
-                _log.error("internal error while writing limits: %s", describe_bug(bug))
+        self.writes = PeriodicWrites("limits", self._restore, self._flush, directory, clock, FLUSH_SECONDS)
+        self.start, self.stop = self.writes.start, self.writes.stop
 
     async def _restore(self) -> None:
         """Never raises."""

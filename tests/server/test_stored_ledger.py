@@ -106,7 +106,7 @@ async def test_directory_that_does_not_respond_delays_the_start_only(
 ) -> None:
     async with living(keys("alice"), clock, files) as (ledger, _, _):
         ledger.add("alice", "resp_1", ledger.origin("a", "m"))
-    for module in ("proxy.store.directory", "proxy.server.stored_ledger"):
+    for module in ("proxy.store.directory", "proxy.server.periodic_writes"):
         monkeypatch.setattr(f"{module}.RESTORE_SECONDS", 0.01)
         monkeypatch.setattr(f"{module}.STOP_SECONDS", 0.01)
     thread = FakeThread()

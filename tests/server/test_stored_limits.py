@@ -60,8 +60,8 @@ async def living(
     yield limiter
     if stops:
         await stored.stop()
-    assert stored._running
-    stored._running.cancel()
+    assert stored.writes.running
+    stored.writes.running.cancel()
     await directory.stop()
 
 
