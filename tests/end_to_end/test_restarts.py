@@ -263,14 +263,14 @@ disk.lock()
 write(disk, [1])
 disk.unlock()
 numbers = [1.0]
-for _ in range(100):
+while len(set(numbers)) <= 30:
     writer = os.fork()
     disk = Disk(sys.argv[1])
     if not writer:
         disk.lock()
         first = int(numbers[-1]) + 1
         write(disk, range(first, first + 10**6))
-    time.sleep(chance.uniform(0.02, 0.06))
+    time.sleep(chance.uniform(0.02, 0.1))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
     disk.lock()  # the lock of a process that died is free
@@ -280,10 +280,10 @@ for _ in range(100):
     assert len(record.entries) == 300
     numbers.append(record.fetched_at)
 assert numbers == sorted(numbers)
-print(len(set(numbers)))
+print("lists read:", len(set(numbers)))
 """
 
 
 def test_no_torn_file_is_read_however_often_the_writer_is_killed(tmp_path: Path) -> None:
     with Process("-c", WRITERS, str(tmp_path / "lists")) as writers:
-        assert int(writers.line(writers.out, r"^\d+$")[0]) > 50
+        writers.line(writers.out, "^lists read: 31$")
