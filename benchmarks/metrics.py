@@ -14,7 +14,7 @@ from benchmarks.refresh import Pauses, as_when_serving
 from proxy.config import Config
 from proxy.server.app import Proxy
 from proxy.telemetry.counters import Counters
-from proxy.telemetry.events import CallOutcome, CallRecord, RefusedRequest
+from proxy.telemetry.events import CallOutcome, CallRecord
 from proxy.telemetry.tokens import Tokens
 from tests.fakes import FakeFetch, config_of, digest, reply_to
 
@@ -45,13 +45,13 @@ def fill(counters: Counters) -> None:
         turn = number // KEYS
         key, provider = f"key-{number % KEYS}", f"p{(number + turn) % PROVIDERS}"
         route, status = ROUTES[turn % len(ROUTES)], 200 if turn < len(ROUTES) else 404
-        counters.request_ended(RefusedRequest(status, "", b"1", "", 0.0, "GET", route, key), 0.01)
+        counters.requests_ended([(route, "GET", status, key, 0.01)])
         call = CallRecord("1", "POST", ROUTES[2], "openai", key, "", b"", 0.0, f"m-{number % MODELS}")
         call.provider, call.outcome = provider, OUTCOMES[turn % len(OUTCOMES)]
         call.input_tokens, call.output_tokens, call.first_byte = 100, 200, 0.5
         counters.attempt_ended(call, provider, "ok", 0.5, Tokens(100, 200))
         counters.queue_waited(provider, 0.1)
-        counters.call_ended(call)
+        counters.calls_ended([call])
 
 
 async def measure() -> list[list[str]]:

@@ -1,8 +1,7 @@
 """The counters of the process that `/metrics` shows. They survive reloads, and contain no prompts and no responses.
 
-Events come from the paths of calls and lists. They are collected there and counted in batches: one by one, each counter
-would miss the processor's cache, which takes several times as long as counting. The number of rows is bounded however
-many keys, models and paths there are: further ones are counted as `other`, so that sums stay correct.
+The number of rows is bounded however many keys, models and paths there are: further ones are counted as `other`, so
+that sums stay correct.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from proxy.telemetry.events import (
     METHODS,
     CallRecord,
     CircuitChange,
+    EndedRequest,
     ListReport,
     ModelsChange,
     Observer,
     Outcome,
-    Request,
 )
 from proxy.telemetry.histogram import Histogram
 from proxy.telemetry.tokens import Tokens
@@ -39,10 +38,6 @@ if TYPE_CHECKING:
     from proxy.telemetry.exposition import Row
 
 OTHER = "other"
-BATCH = 256
-"""Requests, and calls, that are counted together."""
-LONG_NAME = 1000
-"""Characters of a model id. Calls with longer ones are counted at once, so that these ids are not kept."""
 MAX_KEYS = 1000
 """Names of keys. These bounds together keep a scrape below 20,000 series with 10,000 keys and 50 providers."""
 MAX_REQUESTS = 5000
@@ -63,9 +58,6 @@ class Counters(Observer):
         """`is_listed` returns whether a model is in the catalog: others, which clients can choose, are not labels."""
         self._is_listed = is_listed
         self._keys = {""}
-        self._ended_requests: list[tuple[str, str, int, str, float]] = []
-        self._ended_calls: list[CallRecord] = []
-        """Requests and calls that are not counted yet."""
         self._requests: dict[tuple[str, str, int, str], RequestRow] = {}
         self._request_seconds: dict[str, Histogram] = {}
         self._calls: dict[tuple[str, str], CallRow] = {}
@@ -82,17 +74,18 @@ class Counters(Observer):
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    def request_ended(self, request: Request, seconds: float) -> None:
-        waiting = self._ended_requests
-        waiting.append((request.route, request.method, request.status, request.key or "", seconds))
-        if len(waiting) >= BATCH:
-            self._count_requests()
+    def requests_ended(self, requests: Sequence[EndedRequest]) -> None:
+        for route, method, status, identity, seconds in requests:
+            key = identity or ""
+            row = self._requests.get((route, method, status, key)) or self._requests_of(route, method, status, key)
+            row.count += 1
+            durations = row.seconds
+            durations.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1
+            durations.sum += seconds
 
-    def call_ended(self, call: CallRecord) -> None:
-        waiting = self._ended_calls
-        waiting.append(call)
-        if len(waiting) >= BATCH or len(call.model) > LONG_NAME:
-            self._count_calls()
+    def calls_ended(self, calls: Sequence[CallRecord]) -> None:
+        for call in calls:
+            self._count_call(call)
 
     def attempt_ended(
         self, call: CallRecord, provider: str, outcome: Outcome, first_byte: float | None, tokens: Tokens
@@ -117,25 +110,6 @@ class Counters(Observer):
                 self._changes[change.provider, kind] += len(ids)
 
     # -- counting ------------------------------------------------------------------------------------------------------
-
-    def _count(self) -> None:
-        """Count the collected events."""
-        self._count_requests()
-        self._count_calls()
-
-    def _count_requests(self) -> None:
-        requests, self._ended_requests = self._ended_requests, []
-        for route, method, status, key, seconds in requests:
-            row = self._requests.get((route, method, status, key)) or self._requests_of(route, method, status, key)
-            row.count += 1
-            durations = row.seconds
-            durations.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1
-            durations.sum += seconds
-
-    def _count_calls(self) -> None:
-        calls, self._ended_calls = self._ended_calls, []
-        for call in calls:
-            self._count_call(call)
 
     def _count_call(self, call: CallRecord) -> None:
         outcome = call.outcome
@@ -209,7 +183,7 @@ class Counters(Observer):
 
     def retain(self, keys: Container[str], providers: Container[str]) -> None:
         """Remove the rows of keys and providers that are not in the configuration any more."""
-        self._count()
+        self.flush()
         for gone in [name for name in self._keys if name and name not in keys]:
             self._keys.discard(gone)
         kept = self._keys | {OTHER}
@@ -234,12 +208,12 @@ class Counters(Observer):
     @property
     def model_calls(self) -> Mapping[str, int]:
         """The listed models that were called -> how often."""
-        self._count_calls()
+        self.flush()
         return {model: row.calls for model, row in self._models.items() if model != OTHER}
 
     def values(self) -> Iterator[tuple[str, Sequence[Row]]]:
         """Each metric with its series, which are read when it is its turn."""
-        self._count()
+        self.flush()
         yield (
             "models_proxy_requests_total",
             [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -218,11 +218,27 @@ class ModelsChange(NamedTuple):
     removed: Sequence[str]
 
 
+EndedRequest = tuple[str, str, int, str | None, float]
+"""Route, method, status, identity of the caller, and seconds of a request, as in `Request`."""
+
+
 class Observer:
     """Receives events on the event loop, synchronously. Methods must be fast, must not block, and should not raise.
 
     A subclass overrides those that it needs; the others cost nothing.
     """
+
+    flush: Callable[[], None] = staticmethod(lambda: None)
+    """Passes the requests and calls that were collected to `requests_ended` and `calls_ended`; set by `Telemetry`."""
+
+    def requests_ended(self, requests: Sequence[EndedRequest]) -> None:
+        """Many requests that have ended, or all since the last `flush`.
+
+        For what only counts: after a response was sent, no counter is in the processor's cache.
+        """
+
+    def calls_ended(self, calls: Sequence[CallRecord]) -> None:
+        """The same of calls, after `requests_ended` of them."""
 
     def request_ended(self, request: Request, seconds: float) -> None:
         """Every request, also a refused one. `seconds`: from its head to the end of its response."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from proxy.errors import describe_bug
@@ -11,6 +11,7 @@ from proxy.telemetry.events import (
     CLIENT_CLOSED_REQUEST,
     CallRecord,
     CircuitChange,
+    EndedRequest,
     ListReport,
     ModelsChange,
     Observer,
@@ -18,6 +19,11 @@ from proxy.telemetry.events import (
     Request,
 )
 from proxy.telemetry.tokens import Tokens
+
+MAX_COLLECTED = 256
+"""Requests, and calls, that are collected before observers get them."""
+LONG_NAME = 1024
+"""Characters of a requested model. A call with more is not kept: clients can choose names of any length."""
 
 _log = logging.getLogger("models_proxy")
 
@@ -31,6 +37,11 @@ class Telemetry:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         """`monotonic`: seconds."""
         self.monotonic = monotonic
+        self._requests: list[EndedRequest] = []
+        self._calls: list[CallRecord] = []
+        """What was collected."""
+        self._requests_ended: list[Callable[[Sequence[EndedRequest]], None]] = []
+        self._calls_ended: list[Callable[[Sequence[CallRecord]], None]] = []
         self._request_ended: list[Callable[[Request, float], None]] = []
         self._call_ended: list[Callable[[CallRecord], None]] = []
         self._attempt_ended: list[Callable[[CallRecord, str, Outcome, float | None, Tokens], None]] = []
@@ -44,6 +55,10 @@ class Telemetry:
 
     def add(self, observer: Observer) -> None:
         """Pass all further events to an observer, after those before it."""
+        self.flush()
+        observer.flush = self.flush
+        self._each("requests_ended", observer, self._requests_ended)
+        self._each("calls_ended", observer, self._calls_ended)
         self._each("request_ended", observer, self._request_ended)
         self._each("call_ended", observer, self._call_ended)
         self._each("attempt_ended", observer, self._attempt_ended)
@@ -66,17 +81,36 @@ class Telemetry:
             call.seconds = seconds
         elif not request.status:
             request.status = CLIENT_CLOSED_REQUEST
+        collected = self._requests
+        collected.append((request.route, request.method, request.status, request.key, seconds))
+        if len(collected) >= MAX_COLLECTED:
+            self.flush()
         for notify in self._request_ended:
             try:
                 notify(request, seconds)
             except Exception as error:
                 self._failed(notify, error)
         if call is not None:
-            for notify_call in self._call_ended:
-                try:
-                    notify_call(call)
-                except Exception as error:
-                    self._failed(notify_call, error)
+            self._call_has_ended(call)
+
+    def _call_has_ended(self, call: CallRecord) -> None:
+        for notify in self._call_ended:
+            try:
+                notify(call)
+            except Exception as error:
+                self._failed(notify, error)
+        self._calls.append(call)
+        if len(self._calls) >= MAX_COLLECTED or len(call.model) > LONG_NAME:
+            self.flush()
+
+    def flush(self) -> None:
+        """Pass what was collected to the observers."""
+        if requests := self._requests:
+            self._requests = []
+            self._notify(self._requests_ended, requests)
+        if calls := self._calls:
+            self._calls = []
+            self._notify(self._calls_ended, calls)
 
     def attempt_ended(
         self, call: CallRecord, provider: str, outcome: Outcome, first_byte: float | None, tokens: Tokens

@@ -1,19 +1,18 @@
 """Usage by caller, model, provider and hour, and the time of each caller's last request.
 
-It contains no prompts and no responses. Events are collected and counted together, as `counters` does. The number of
-rows is bounded: before the bound is reached, the hours of the oldest day are merged, then the oldest day is removed;
-further rows of the current hour are counted as `other`.
+It contains no prompts and no responses. The number of rows is bounded: before the bound is reached, the hours of the
+oldest day are merged, then the oldest day is removed; further rows of the current hour are counted as `other`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from proxy.telemetry.counters import BATCH, LONG_NAME, OTHER
+from proxy.telemetry.counters import OTHER
 from proxy.telemetry.days import Days
-from proxy.telemetry.events import CallRecord, Observer, Request
+from proxy.telemetry.events import CallRecord, EndedRequest, Observer
 from proxy.telemetry.usage_rows import ClosedRows, Counts, Names, OpenRows, Rows, summed
 
 MAX_IDENTITIES = 100_000
@@ -73,9 +72,6 @@ class Usage(Observer):
         self._open: dict[int, dict[Names, list[int]]] = {}
         self._closed: dict[int, ClosedRows] = {}
         self._hour = 0
-        self._ended_requests: list[str] = []
-        self._ended_calls: list[CallRecord] = []
-        """Identities, and calls, that are not counted yet."""
         self._changed: set[tuple[int, Names]] = set()
         self._touched: set[int] = set()
         """Past hours that got rows since `hours_to_close`."""
@@ -85,31 +81,25 @@ class Usage(Observer):
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    def request_ended(self, request: Request, seconds: float) -> None:
-        if request.key:
-            waiting = self._ended_requests
-            waiting.append(request.key)
-            if len(waiting) >= BATCH:
-                self.count()
-
-    def call_ended(self, call: CallRecord) -> None:
-        waiting = self._ended_calls
-        waiting.append(call)
-        if len(waiting) >= BATCH or len(call.model) > LONG_NAME:
-            self.count()
-
-    def count(self) -> None:
-        """Count the collected events. Call it about every second: events are assigned to the time of counting."""
-        requests, self._ended_requests = self._ended_requests, []
-        calls, self._ended_calls = self._ended_calls, []
+    def requests_ended(self, requests: Sequence[EndedRequest]) -> None:
         now = self._time()
-        self._hour = self.days.hour_of(now)
-        self._used_now.update(dict.fromkeys(requests, now))
+        self._used_now.update((identity, now) for _, _, _, identity, _ in requests if identity)
+
+    def calls_ended(self, calls: Sequence[CallRecord]) -> None:
+        self._set_hour()
         for call in calls:
             is_failed = call.outcome not in _NO_FAILURE
             is_model = call.is_known and (not is_failed or self._is_listed(call.model))
             names = Names(call.key, call.model if is_model else "", call.provider)
             self._add(self._hour, names, Counts(1, int(is_failed), call.input_tokens, call.output_tokens))
+
+    def count(self) -> None:
+        """Count what was collected. Call it about every second: events are assigned to the time of counting."""
+        self._set_hour()
+        self.flush()
+
+    def _set_hour(self) -> None:
+        self._hour = self.days.hour_of(self._time())
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -180,7 +170,6 @@ class Usage(Observer):
 
     def last_used(self, identity: str | None = None) -> Mapping[str, float]:
         """Identity -> Unix seconds of its last request; of one identity, or of all."""
-        self.count()
         self.count()
         if identity is None:
             return {**self._used, **self._used_now}

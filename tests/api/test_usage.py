@@ -45,7 +45,7 @@ async def app(clock: FakeClock, fetch: FakeFetch) -> AsyncIterator[Proxy]:
 
 
 def use(app: Proxy, **fields: Any) -> None:
-    app.usage.usage.call_ended(record(**{"input_tokens": 0, "output_tokens": 0, **fields}))
+    app.usage.usage.calls_ended([record(**{"input_tokens": 0, "output_tokens": 0, **fields})])
 
 
 async def get(app: Proxy, path: str, key: str | None = ADMIN, **headers: str) -> Reply:

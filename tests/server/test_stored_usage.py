@@ -60,7 +60,7 @@ class Process:
         self.stored = StoredUsage(self.usage, self.directory, UsageFiles(files), clock, zone)
 
     def use(self, key: str = "alice", **fields: Any) -> None:
-        self.usage.call_ended(record(key=key, model="m", provider="a", input_tokens=1, output_tokens=2, **fields))
+        self.usage.calls_ended([record(key=key, model="m", provider="a", input_tokens=1, output_tokens=2, **fields)])
 
     def totals(self, *by: str) -> Mapping[Labels, int]:
         """Requests."""
@@ -328,7 +328,7 @@ async def test_a_restarted_server_shows_the_usage_of_earlier_ones(
         f"keys: [{{name: ops, hash: '{digest(key)}', models: ['*'], admin: true}}]\n"
     )
     async with started(config, fetch, clock) as app:
-        app.usage.usage.call_ended(record(key="ops", model="m", provider="a", input_tokens=1, output_tokens=2))
+        app.usage.usage.calls_ended([record(key="ops", model="m", provider="a", input_tokens=1, output_tokens=2)])
     clock.set_time(NOON + 30 * DAY)
     async with started(config, fetch, clock) as app:
         usage = await reply_to(app, "/v1/usage?from=2026-11-29", {"x-api-key": key})

@@ -49,7 +49,7 @@ def keeper(clock: FakeClock, workers: Others | None) -> UsageKeeper:
 
 
 def use(keeper: UsageKeeper, key: str = "alice") -> None:
-    keeper.usage.call_ended(record(key=key, model="m", provider="a", input_tokens=1, output_tokens=2))
+    keeper.usage.calls_ended([record(key=key, model="m", provider="a", input_tokens=1, output_tokens=2)])
 
 
 def requests(part: bytes) -> dict[str, int]:

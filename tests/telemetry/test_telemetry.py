@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from sys import getrefcount
 
 import pytest
 
 from proxy.errors import BadRequest, ProviderFailed, ProviderTimeout, RateLimited, ShuttingDown
 from proxy.telemetry import CallRecord, Observer, Outcome, Telemetry, Tokens
-from proxy.telemetry.events import CallOutcome, CircuitChange, ModelsChange, RefusedRequest, Request
+from proxy.telemetry.events import CallOutcome, CircuitChange, EndedRequest, ModelsChange, RefusedRequest, Request
+from proxy.telemetry.telemetry import LONG_NAME, MAX_COLLECTED
 
 CHANGE = CircuitChange("a", None, None, "ok", "open")
 
@@ -32,6 +35,19 @@ class Requests(Observer):
 
     def call_ended(self, call: CallRecord) -> None:
         self.seen.append(call)
+
+
+class Batches(Observer):
+    """Records batches of requests and calls."""
+
+    def __init__(self) -> None:
+        self.seen: list[Sequence[object]] = []
+
+    def requests_ended(self, requests: Sequence[EndedRequest]) -> None:
+        self.seen.append(requests)
+
+    def calls_ended(self, calls: Sequence[CallRecord]) -> None:
+        self.seen.append(calls)
 
 
 class Faulty(Observer):
@@ -73,6 +89,47 @@ def test_a_request_without_a_response_has_status_499() -> None:
 
     assert requests.seen == [(499, 2.5), (499, 2.5), call]
     assert call.status == 499
+
+
+def test_requests_and_calls_are_collected_until_they_are_flushed() -> None:
+    batches, telemetry, call = Batches(), Telemetry(lambda: 7.5), record()
+    telemetry.add(batches)
+    telemetry.request_ended(request(call, status=200))
+    telemetry.request_ended(request(status=401))
+    assert batches.seen == []
+
+    batches.flush()
+    batches.flush()
+
+    route = ("", "", 200, None, 2.5)
+    assert batches.seen == [[route, ("", "", 401, None, 2.5)], [call]]
+
+
+def test_many_requests_and_many_calls_are_passed_on_at_once() -> None:
+    batches, telemetry = Batches(), Telemetry(lambda: 7.5)
+    telemetry.add(batches)
+    for _ in range(MAX_COLLECTED + 1):
+        telemetry.request_ended(request(record()))
+
+    assert [len(batch) for batch in batches.seen] == [MAX_COLLECTED, MAX_COLLECTED - 1]
+
+
+def test_a_call_with_a_long_name_is_passed_on_at_once_and_not_kept() -> None:
+    counts, telemetry, call = Observer(), Telemetry(lambda: 7.5), record()
+    telemetry.add(counts)
+    call.model = "x" * (LONG_NAME + 1)
+    telemetry.request_ended(request(call))
+
+    assert getrefcount(call) == 2  # that of this function, and of the argument
+
+
+def test_an_observer_gets_nothing_that_ended_before_it_was_added() -> None:
+    batches, telemetry = Batches(), Telemetry(lambda: 7.5)
+    telemetry.request_ended(request())
+    telemetry.add(batches)
+    telemetry.flush()
+
+    assert batches.seen == []
 
 
 def test_an_observer_that_fails_is_logged_once_without_its_text(caplog: pytest.LogCaptureFixture) -> None:

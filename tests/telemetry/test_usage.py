@@ -9,9 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from proxy.telemetry.counters import BATCH, LONG_NAME
 from proxy.telemetry.days import DAY, HOUR, Days
-from proxy.telemetry.events import RefusedRequest
 from proxy.telemetry.usage import Usage, UsageState, total_of
 from proxy.telemetry.usage_query import GROUPS, Labels, PreparedQuery, Query, TooManyTotals, packed, together
 from proxy.telemetry.usage_rows import ClosedRows, Counts, Names
@@ -40,8 +38,8 @@ def totals(
 
 
 def use(usage: Usage, key: str = "alice", model: str = "m", provider: str = "a", **fields: Any) -> None:
-    usage.call_ended(
-        record(key=key, model=model, provider=provider, **{"input_tokens": 1, "output_tokens": 2, **fields})
+    usage.calls_ended(
+        [record(key=key, model=model, provider=provider, **{"input_tokens": 1, "output_tokens": 2, **fields})]
     )
 
 
@@ -107,30 +105,15 @@ def test_ids_that_clients_invent_are_not_recorded(clock: FakeClock) -> None:
     }
 
 
-def test_events_are_counted_in_batches_and_long_ids_at_once(clock: FakeClock) -> None:
-    usage = new_usage(clock)
-    for _ in range(BATCH - 1):
-        use(usage)
-    assert usage.rows == 0
-    use(usage)
-    assert usage.rows == 1
-    use(usage, model="x" * (LONG_NAME + 1))
-    assert usage.rows == 2
-
-
 def test_the_last_request_of_each_key_is_kept(clock: FakeClock) -> None:
     usage = new_usage(clock)
 
-    def request(key: str | None) -> None:
-        usage.request_ended(RefusedRequest(200, "", b"1", "", 0.0, "GET", "/v1/models", key), 0.001)
+    def requests(*keys: str | None) -> None:
+        usage.requests_ended([("/v1/models", "GET", 200, key, 0.001) for key in keys])
 
-    for _ in range(BATCH):
-        request("alice")
-    request("bob")
-    request("")
-    request(None)
+    requests("alice", "alice", "bob", "", None)
     later(usage, clock, 10)
-    request("bob")
+    requests("bob")
 
     assert usage.last_used() == {"alice": NOON, "bob": NOON + 10}
     assert usage.take_used() == {"alice": NOON, "bob": NOON + 10}
