@@ -108,6 +108,9 @@ MATRIX = (
     Row("GET", "/admin/explain", 401, 403, 200, {"an admin key": ('"secret-model"',)}, query="model=secret-model"),
     Row("GET", "/admin/catalog", 401, 403, 200, {"an admin key": ('"secret-model"', '"name":"plain"')}),
     Row("GET", "/admin/catalog", 401, 403, 200, {"an admin key": ('"virtual-m"',)}, query="key_name=plain"),
+    Row("GET", "/status/login", 200, 200, 200),
+    Row("POST", "/status/login", 403, 403, 403),  # the form of no page
+    Row("POST", "/status/logout", 401, 403, 403),
     Row("GET", "/v1/usage", 200, 200, 200),
     Row("GET", "/admin/usage", 401, 403, 200),
     Row("GET", "/admin/changes", 401, 403, 200),

@@ -7,6 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 _MAX_HOPS = 32
 _MAX_CACHED = 4096
 
@@ -27,7 +28,7 @@ class ClientAddresses:
         return client_address(peer, forwarded_for, self._trusted)
 
 
-def client_address(peer: str, forwarded_for: bytes, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+def client_address(peer: str, forwarded_for: bytes, trusted: Sequence[Network]) -> str:
     """The last address in `peer` and the header, read from its end, that is not that of a trusted proxy.
 
     Each proxy appends the address from which it got the request, so what is on the left of an untrusted one can be
@@ -58,5 +59,5 @@ def address_of(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def is_in(address: Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+def is_in(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)

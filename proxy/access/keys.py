@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Protocol
 
-from proxy.access.addresses import ClientAddresses, address_of, is_in
+from proxy.access.addresses import ClientAddresses, Network, address_of, is_in
 from proxy.access.caller import Caller, Credential
 from proxy.access.identity_header import HeaderUsers
 from proxy.access.jwt import SIGNATURE_COST, KeySource, Tokens
@@ -156,12 +156,29 @@ class Access:
         has_logins = self._has_logins
         caller = self._with_logins(request) if has_logins else self.identify(request.credentials, request.query)
         if self._networks and (networks := self._networks.get(caller.identity)):
-            client = self._addresses.of(request.peer, request.forwarded_for)
-            address = address_of(client)
-            if address is None or not is_in(address, networks):
-                where = client or "a Unix socket"
-                raise KeyNotUsable(caller.identity, f"was sent from {where}, which is not in its `allowed_ips`")
+            self._check_address(caller, request, networks)
         return caller
+
+    def key_of(self, digest: bytes, request: Request) -> Credential:
+        """Return the key with this digest, if it can be used now by the sender of a request. Raises InvalidKey."""
+        found = self._keys.get(digest)
+        if found is None:
+            raise InvalidKey
+        self._check_time(found)
+        if networks := self._networks.get(found.caller.identity):
+            self._check_address(found.caller, request, networks)
+        return found
+
+    def client_of(self, request: Request) -> str:
+        """Return the address of the client, behind trusted proxies."""
+        return self._addresses.of(request.peer, request.forwarded_for)
+
+    def _check_address(self, caller: Caller, request: Request, networks: Sequence[Network]) -> None:
+        client = self.client_of(request)
+        address = address_of(client)
+        if address is None or not is_in(address, networks):
+            where = client or "a Unix socket"
+            raise KeyNotUsable(caller.identity, f"was sent from {where}, which is not in its `allowed_ips`")
 
     def _with_logins(self, request: Request) -> Caller:
         credentials = self._credentials_of(request) if self.has_headers else request.credentials
@@ -210,12 +227,15 @@ class Access:
         found = self._credential(*credentials[0]) if len(credentials) == 1 else self._common(credentials)
         if found is None:
             raise InvalidKey
-        now = self._time()
-        if not found.valid_from <= now < found.valid_until:
-            raise KeyNotUsable(found.caller.identity, "has expired" if now >= found.valid_until else "is not valid yet")
+        self._check_time(found)
         if not found.has_access:
             raise NoGroup
         return found.caller
+
+    def _check_time(self, found: Credential) -> None:
+        now = self._time()
+        if not found.valid_from <= now < found.valid_until:
+            raise KeyNotUsable(found.caller.identity, "has expired" if now >= found.valid_until else "is not valid yet")
 
     def _credential(self, name: bytes, value: bytes) -> Credential | None:
         key = self._headers[name](value)

@@ -8,6 +8,7 @@ from itertools import count
 from secrets import token_hex
 
 from proxy.access.keys import KEY_HEADERS
+from proxy.access.sessions import Session
 from proxy.asgi import AddHeaders, ClientConnection, Header, Scope
 from proxy.calls import Api
 from proxy.telemetry import CallRecord
@@ -152,6 +153,23 @@ class RequestHead:
         """Values of the `{name}` segments of the route's path; set by the router."""
         params: Mapping[str, str] = self.scope["path_params"]
         return params
+
+    @property
+    def session(self) -> Session | None:
+        """The session of an administrator, for paths of the status page; set by the gate."""
+        return self.scope.get("session")
+
+    @property
+    def csrf_token(self) -> str:
+        """What forms of the status page must contain as the field `csrf`; set by the gate."""
+        token: str = self.scope["csrf_token"]
+        return token
+
+    @property
+    def form(self) -> Mapping[str, str]:
+        """The fields of a form of the status page, without `csrf`; set by the gate."""
+        form: Mapping[str, str] = self.scope["form"]
+        return form
 
     @property
     def connection(self) -> ClientConnection | None:

@@ -32,6 +32,8 @@ class Route(NamedTuple):
     """Whether other spellings of its path are accepted (`other_paths`)."""
     is_list: bool = False
     """Whether it is a list of models, or one model: `list_requests` limits them."""
+    is_public: bool = False
+    """Whether requests without an API key are allowed below `base`. For paths without `{name}`."""
 
 
 class Routes:
@@ -56,6 +58,7 @@ class Routes:
         self.lists = frozenset(_template(route.path) for route in self.table if route.is_list)
         """As in `RequestHead.route`."""
         self.probes = frozenset(route.path for route in self.table if route.is_probe)
+        self.public = frozenset(route.path for route in self.table if route.is_public)
 
     def enter(self, head: RequestHead) -> bool:
         """Remove `base` from the path of a request. Returns False if the path does not begin with it.

@@ -4,6 +4,7 @@ Errors in the configuration file are in `config/problems.py`.
 """
 
 from proxy.errors.access import (
+    CrossSiteRequest,
     Forbidden,
     HostNotAllowed,
     InvalidKey,
@@ -62,6 +63,7 @@ __all__ = [
     "CallErrorKind",
     "ConfigurationRejected",
     "ContentTypeRequired",
+    "CrossSiteRequest",
     "Forbidden",
     "HeadersTooLarge",
     "HostNotAllowed",

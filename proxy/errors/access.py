@@ -97,3 +97,15 @@ class OriginNotAllowed(ApiError):
             "The origin of this request is not allowed: this proxy has no API keys, so it accepts requests of web "
             "pages of configured origins only. Add the origin to `server.cors`."
         )
+
+
+class CrossSiteRequest(ApiError):
+    """A form of the status page that was not sent by the page itself."""
+
+    status = 403
+    type = "permission_error"
+    code = "cross_site_request"
+    hint = "Open the status page again, and send its form."
+
+    def __init__(self, message: str = "This form was not sent by the status page.") -> None:
+        super().__init__(message)

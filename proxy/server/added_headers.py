@@ -6,6 +6,18 @@ from collections.abc import Iterable, Sequence
 
 from proxy.asgi import AddHeaders, Header, Message, Send
 
+_PAGE_HEADERS = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
 
 def with_vary(names: Sequence[str], add: AddHeaders | None) -> AddHeaders | None:
     """Add the names of headers to `Vary`, where responses have it, besides what `add` adds."""
@@ -29,6 +41,24 @@ def with_generation(generation: str, add: AddHeaders | None) -> AddHeaders:
         return add(request, headers) if add else headers
 
     return add_generation
+
+
+def with_page_headers(add: AddHeaders | None) -> AddHeaders:
+    """Add what browsers must know about pages of administrators, besides what `add` adds.
+
+    `Referrer-Policy` is not `no-referrer`, with which browsers send forms with `Origin: null`.
+    """
+
+    def add_page_headers(request: Iterable[Header], response: Iterable[Header]) -> list[Header]:
+        headers = [*response]
+        # Files whose names change with their content are the same for everyone.
+        if not any(name == b"cache-control" and value.startswith(b"public") for name, value in headers):
+            headers = [header for header in headers if header[0] != b"cache-control"]
+            headers.append((b"cache-control", b"no-store"))
+        headers += _PAGE_HEADERS
+        return add(request, headers) if add else headers
+
+    return add_page_headers
 
 
 def sending(send: Send, add: AddHeaders, request: Iterable[Header]) -> Send:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
+from proxy.access.sessions import Sessions
 from proxy.api.request import RequestHead
 from proxy.api.workers import Workers
 from proxy.asgi import Handler, RawResponse, Receive, Scope, Send
@@ -63,12 +64,14 @@ class Proxy:
         on_reload: Callable[[Config], None] = lambda config: None,
         workers: Workers | None = None,
         sharing: Sharing | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider.
 
         `files`: those of the configuration, which can change; None if it is constant. `on_reload` is called with each
         changed configuration when it is applied. `workers`: None if this process is the only one that serves the port.
         `sharing`: with those, unless `store.valkey` shares more.
+        `sessions`: with a secret that those have, or earlier processes had.
         """
         self.workers = workers
         clock = clock or SystemClock()
@@ -87,7 +90,7 @@ class Proxy:
         """None if nothing is shared with other processes."""
         self.metrics.show(self.directory, self.sharing)
         stores = (self.directory, self.sharing, config.store.namespace or "")
-        self.shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, *stores)
+        self.shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, *stores, sessions)
         self.changes = self.shared.changes
         self.metrics.notifications = self.shared.notifications
         self.stored_ledger = stored_ledger(config, self.directory, self.shared, clock)

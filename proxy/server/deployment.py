@@ -23,6 +23,7 @@ from proxy.api.pangu import Versions
 from proxy.api.paths import STORED_RESPONSES, native_paths, request_paths
 from proxy.api.request import RequestHead
 from proxy.api.routes import Route, Routes
+from proxy.api.status.login import StatusLogin
 from proxy.api.usage import UsageReport
 from proxy.asgi import AddHeaders, Handler, Receive, Send
 from proxy.config import Config
@@ -78,6 +79,7 @@ class Deployment:
             shared=shared.lists,
         )
         self.access = Access(config, clock.time, shared.key_sets)
+        self.status_login = StatusLogin(config, self.access, shared.sessions)
         self.refused_keys = RefusedKeys(clock.monotonic)
         self.guard = BrowserGuard(config.server) if config.is_open else None
         self.cors = Cors(config.server.cors) if config.server.cors else None
@@ -101,6 +103,7 @@ class Deployment:
                 *Changes(config, lambda: shared.changes.current).routes(),
                 *Versions(self.store, config.providers).routes(),
                 *AdminActions(config, shared.operations).routes(),
+                *self.status_login.routes(),
                 *UsageReport(config, clock, shared.operations, shared.limiter(config)).routes(),
                 *(Route(path.replace("}", "...}"), ("POST",), self._call, is_api=True) for path in self._calls),
                 *(Route(path, methods, self._stored, is_api=True) for path, methods in STORED_RESPONSES.items()),

@@ -14,13 +14,16 @@ from proxy.asgi import Handler, RawResponse, Receive, Send
 from proxy.errors import (
     ApiError,
     InternalError,
+    InvalidKey,
     KeyInQuery,
     KeyNotUsable,
     LoginUnavailable,
     PathOutsideBase,
     describe_bug,
 )
+from proxy.server.added_headers import with_page_headers
 from proxy.server.deployment import Deployment
+from proxy.server.status_gate import STATUS_PATH, answer_status, is_status_path, login_redirect
 
 _PROBE = Caller(None, Policy(()))
 
@@ -48,6 +51,9 @@ def decide(deployment: Deployment, head: RequestHead) -> RawResponse | Handler:
 
 def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> RawResponse | Handler:
     """Identify the caller and find the endpoint. Raises ApiError. `is_outside`: of `server.base_path`."""
+    if head.path.startswith(STATUS_PATH) and is_status_path(head.path):
+        head.add_headers = with_page_headers(deployment.add_headers)
+        return answer_status(deployment, head, partial(_serve, deployment, head, is_outside=is_outside))
     if head.path in deployment.routes.probes and deployment.access.is_anonymous(head):
         caller = _PROBE
     else:
@@ -56,9 +62,14 @@ def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> R
         if head.path == ATOM_PATH:
             head.credentials = with_password(head.credentials)
         caller = deployment.access.caller_of(head)
-    head.key = caller.identity
     if caller.admin:
         head.add_headers = deployment.add_headers_for_admins
+    return _serve(deployment, head, caller, is_outside=is_outside)
+
+
+def _serve(deployment: Deployment, head: RequestHead, caller: Caller, *, is_outside: bool) -> RawResponse | Handler:
+    """Find the endpoint for an identified caller. Raises ApiError."""
+    head.key = caller.identity
     if is_outside:
         raise PathOutsideBase(head.path, deployment.routes.base)
     endpoint = deployment.routes.find(head)
@@ -90,6 +101,8 @@ def _refusal(deployment: Deployment, head: RequestHead, error: Exception) -> Raw
         head.route = deployment.routes.template(head.path)
     if isinstance(error, KeyNotUsable):
         deployment.refused_keys.report(error)
+    if isinstance(error, InvalidKey) and is_status_path(head.path) and (login := login_redirect(deployment, head)):
+        return login
     response = error_response_to(head, error)
     if head.path == ATOM_PATH and response.status == 401:
         response.headers.append((b"www-authenticate", b'Basic realm="models-proxy", charset="UTF-8"'))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from proxy.access.sessions import Sessions
 from proxy.api.admin_actions import Operations
 from proxy.catalog import Fetch
 from proxy.clock import Clock
@@ -13,6 +14,7 @@ from proxy.limits.limiter import Limiter
 from proxy.server.change_feed import ChangeFeed
 from proxy.server.key_sets import KeySets
 from proxy.server.notifications import Notifications
+from proxy.server.shared_sessions import SharedSessions
 from proxy.sharing import Sharing
 from proxy.store import Report
 from proxy.store.shared_lists import SharedLists
@@ -40,10 +42,11 @@ class Shared:
         directory: ListDirectory | None = None,
         sharing: Sharing | None = None,
         namespace: str = "",
+        sessions: Sessions | None = None,
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider; `of_process`:
         the metrics of the process; `directory`: where lists are kept for the next start; `sharing`: with other
-        processes of this namespace."""
+        processes of this namespace; `sessions`: with a secret that other processes have."""
         self.clock = clock
         self.fetch = fetch
         self.telemetry = telemetry
@@ -59,6 +62,7 @@ class Shared:
         self.changes = change_feed(clock, sharing, self.lists, directory, namespace)
         telemetry.add(self.changes)
         self.key_sets = KeySets(clock, fetch_signing_keys)
+        self.sessions = SharedSessions(clock, sharing, sessions)
         self.notifications = Notifications(clock)
         self.changes.on_recorded = self.notifications.send
         self._resources: CallResources | None = None

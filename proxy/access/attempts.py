@@ -1,0 +1,48 @@
+"""Limit attempts to log in, per address. No I/O; the clock is injected."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_network
+
+from proxy.access.addresses import address_of
+
+MAX_ATTEMPTS = 10
+"""Attempts per window and address."""
+WINDOW_SECONDS = 60.0
+MAX_ADDRESSES = 10_000
+"""Beyond them, those whose windows began first are dropped."""
+_IPV6_SITE = 64
+"""Bits of an IPv6 address that one client cannot choose."""
+
+
+class Attempts:
+    """Counts attempts in windows that begin with the first one of an address."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._now = monotonic
+        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        """Address -> monotonic seconds at which its window began, and the attempts in it."""
+
+    def wait(self, client: str, limit: int = MAX_ATTEMPTS) -> float:
+        """Count an attempt. Returns 0 if it is allowed, otherwise the seconds until the next one is."""
+        now, name = self._now(), _counted_as(client)
+        began, count = self._windows.get(name, (now, 0))
+        if now >= began + WINDOW_SECONDS:
+            began, count = now, 0
+        if count >= limit:
+            return began + WINDOW_SECONDS - now
+        self._windows[name] = began, count + 1
+        if count == 0:
+            self._windows.move_to_end(name)
+            if len(self._windows) > MAX_ADDRESSES:
+                self._windows.popitem(last=False)
+        return 0.0
+
+
+def _counted_as(client: str) -> str:
+    address = address_of(client)
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, _IPV6_SITE), strict=False))
+    return str(address or client[:64])

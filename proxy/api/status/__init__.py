@@ -1,0 +1,1 @@
+"""The status page: what administrators see and do in a browser."""

@@ -1,0 +1,121 @@
+"""The gate of the status page: callers with a key in a header as everywhere, and sessions of administrators.
+
+Sessions count on these paths only. All of them are for administrators, except for those that are public, and every
+form is checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from proxy.access import Caller, Policy
+from proxy.access.sessions import Session
+from proxy.api.admin import check_is_admin
+from proxy.api.request import RequestHead
+from proxy.api.status.cookies import SESSION, cookie_value
+from proxy.api.status.forms import read_form
+from proxy.api.status.login import LOGIN_PATH
+from proxy.api.status.pages import redirect
+from proxy.api.status.same_origin import check_same_origin
+from proxy.asgi import Handler, RawResponse, Receive, Send
+from proxy.errors import CrossSiteRequest, InvalidKey
+
+if TYPE_CHECKING:
+    from proxy.server.deployment import Deployment
+
+STATUS_PATH = "/status"
+CSRF_FIELD = "csrf"
+_PUBLIC = Caller(None, Policy(()))
+
+Serve = Callable[[Caller], RawResponse | Handler]
+"""Finds the endpoint for an identified caller. Raises ApiError."""
+
+
+def is_status_path(path: str) -> bool:
+    return path in (STATUS_PATH, "/status.json") or path.startswith("/status/")
+
+
+def answer_status(deployment: Deployment, head: RequestHead, serve: Serve) -> RawResponse | Handler:
+    """Identify the caller and let the endpoint answer. Raises ApiError and SigningKeyNeeded."""
+    if deployment.guard:
+        deployment.guard.check(head.headers)
+    if head.path in deployment.routes.public:
+        return _answer_anyone(deployment, head, serve)
+    session = _session_of(deployment, head)
+    if session and deployment.status_login.sessions.is_shared:
+        return partial(_answer_later, deployment, head, session, serve)
+    return _answer(deployment, head, session, serve)
+
+
+def login_redirect(deployment: Deployment, head: RequestHead) -> RawResponse | None:
+    """The response to a browser whose user must log in, None for other clients."""
+    accepts = b",".join(value for name, value in head.headers if name == b"accept")
+    if head.method not in ("GET", "HEAD") or head.path == "/status.json" or b"text/html" not in accepts:
+        return None
+    return redirect(head, deployment.routes.base + LOGIN_PATH)
+
+
+def _answer_anyone(deployment: Deployment, head: RequestHead, serve: Serve) -> RawResponse | Handler:
+    """On a public path. A wrong key in a header is rejected as everywhere."""
+    caller = _PUBLIC if deployment.access.is_anonymous(head) else deployment.access.caller_of(head)
+    if head.method == "POST":
+        check_same_origin(head.headers, None, must_be_known=True)
+    return serve(caller)
+
+
+def _session_of(deployment: Deployment, head: RequestHead) -> Session | None:
+    """Return the session of a request. A key in a header counts more."""
+    value = None if head.credentials else cookie_value(head.headers, SESSION)
+    return deployment.status_login.sessions.sealed.open(value) if value else None
+
+
+def _answer(deployment: Deployment, head: RequestHead, session: Session | None, serve: Serve) -> RawResponse | Handler:
+    caller = None
+    if session:
+        try:
+            caller = deployment.status_login.callers.caller_of(session, head)
+        except InvalidKey:
+            session = None  # its key is not valid any more
+    if caller is None:
+        caller = deployment.access.caller_of(head)
+    if not deployment.routes.template(head.path):
+        return serve(caller)  # there is nothing at this path
+    check_is_admin(caller, deployment.config)
+    sealed, bound_to = (
+        deployment.status_login.sessions.sealed,
+        session.id if session else b"caller " + caller.identity.encode(),
+    )
+    head.scope["session"] = session
+    head.scope["csrf_token"] = sealed.csrf_token(bound_to)
+    if head.method != "POST":
+        return serve(caller)
+    check_same_origin(head.headers, None)
+
+    async def serve_form(receive: Receive, send: Send) -> RawResponse | None:
+        form = dict(await read_form(head, receive))
+        if not sealed.is_csrf_token(form.pop(CSRF_FIELD, ""), bound_to):
+            raise CrossSiteRequest
+        head.scope["form"] = form
+        return await _finish(serve(caller), receive, send)
+
+    return serve_form
+
+
+async def _answer_later(
+    deployment: Deployment, head: RequestHead, session: Session, serve: Serve, receive: Receive, send: Send
+) -> RawResponse | None:
+    """Answer when it is known whether another process has ended the session. Raises ApiError."""
+    was_ended = await deployment.status_login.sessions.was_ended(session)
+    try:
+        outcome = _answer(deployment, head, None if was_ended else session, serve)
+    except InvalidKey:
+        if response := login_redirect(deployment, head):
+            return response
+        raise
+    return await _finish(outcome, receive, send)
+
+
+async def _finish(outcome: RawResponse | Handler, receive: Receive, send: Send) -> RawResponse | None:
+    return outcome if isinstance(outcome, RawResponse) else await outcome(receive, send)
