@@ -105,6 +105,7 @@ MATRIX = (
     Row("GET", "/livez", 200, 200, 200),
     Row("GET", "/readyz", 200, 200, 200),
     Row("GET", "/health", 200, 200, 200, {"an admin key": ('"name":"a"', '"name":"p"')}),
+    Row("GET", "/status.json", 401, 403, 200, {"an admin key": ('"name":"a"', '"name":"p"')}),
     Row("GET", "/admin/explain", 401, 403, 200, {"an admin key": ('"secret-model"',)}, query="model=secret-model"),
     Row("GET", "/admin/catalog", 401, 403, 200, {"an admin key": ('"secret-model"', '"name":"plain"')}),
     Row("GET", "/admin/catalog", 401, 403, 200, {"an admin key": ('"virtual-m"',)}, query="key_name=plain"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -105,7 +105,7 @@ class Health:
     @property
     def condition(self) -> Condition:
         """The condition of this process, for the others."""
-        calls = {name: calls._replace(in_flight=0, queued=0) for name, calls in self._calls_of_this()}
+        calls = {name: calls._replace(in_flight=0, queued=0) for name, calls in self.calls_of_this().items()}
         return Condition(self._is_ready(), calls)
 
     def _missing_lists(self) -> list[str] | None:
@@ -131,34 +131,38 @@ class Health:
             return partial(self._health_of_all, head, caller, self._workers)
         if self._workers is None:
             return self._health(head, caller, self._calls)
-        calls = merged(dict(self._calls_of_this()), *(other.calls for other in self._workers.others))
+        calls = merged(self.calls_of_this(), *(other.calls for other in self._workers.others))
         return self._health(head, caller, calls.__getitem__)
 
     async def _health_of_all(
         self, head: RequestHead, caller: Caller, workers: Workers, receive: Receive, send: Send
     ) -> RawResponse:
-        looking = asyncio.create_task(self._look()) if self._look else None
-        answers = await workers.calls(self.packed_calls())
-        if looking:
-            await looking
+        looking = asyncio.create_task(self.look())
+        answers = await workers.values("calls", self.packed_calls())
+        await looking
         own = self._calls
         calls = merged_calls(answers.parts)
         return self._health(head, caller, lambda name: calls.get(name) or own(name), answers.generations)
 
+    async def look(self) -> None:
+        """Get the further states of all processes."""
+        if self._look:
+            await self._look()
+
     async def calls_of_all(self) -> Mapping[str, Calls]:
         """Provider -> its calls in all processes that serve the port."""
         if self._workers is None:
-            return dict(self._calls_of_this())
-        answers = await self._workers.calls(self.packed_calls())
-        return {**dict(self._calls_of_this()), **merged_calls(answers.parts)}
+            return self.calls_of_this()
+        answers = await self._workers.values("calls", self.packed_calls())
+        return {**self.calls_of_this(), **merged_calls(answers.parts)}
 
     def packed_calls(self) -> bytes:
         """The calls of this process, for another one that serves the port."""
-        return packed_calls(dict(self._calls_of_this()))
+        return packed_calls(self.calls_of_this())
 
-    def _calls_of_this(self) -> Iterator[tuple[str, Calls]]:
-        """Each provider and its calls of this process."""
-        return ((name, self._calls(name)) for name in self._providers)
+    def calls_of_this(self) -> Mapping[str, Calls]:
+        """Provider -> its calls in this process."""
+        return {name: self._calls(name) for name in self._providers}
 
     def _health(
         self,
@@ -167,25 +171,36 @@ class Health:
         calls_of: Callable[[str], Calls],
         generations: Mapping[int, str] | None = None,
     ) -> RawResponse:
+        payload = self.details(calls_of, generations) if caller.admin else self._status(calls_of)
+        return _response(head, payload, 503 if payload["status"] == "down" else 200)
+
+    def _status(self, calls_of: Callable[[str], Calls]) -> dict[str, Any]:
         reports = self._store.reports()
         lists, calls = self._status_of_lists(reports), self._status_of_calls(reports, calls_of)
         status: Status = lists if lists == "down" or calls == "ok" else "degraded"
-        payload: dict[str, Any] = {"status": status}
-        if caller.admin:
-            payload["lists"], payload["calls"] = lists, calls
-            payload["configuration"] = self._configuration()
-            if self._has_bundled_facts:
-                payload["facts"] = _facts(self._store.clock.time())
-            payload.update(self._further())
-            if generations is not None:
-                payload["workers"] = [
-                    {"worker": number, "generation": generations[number]} for number in sorted(generations)
-                ]
-            payload["providers"] = [self._provider(report, calls_of(report.name)) for report in reports]
-            payload["skipped"] = [
-                {"name": skipped.name, "state": skipped.state, "reason": skipped.reason} for skipped in self._skipped
+        return {"status": status}
+
+    def details(self, calls_of: Callable[[str], Calls], generations: Mapping[int, str] | None = None) -> dict[str, Any]:
+        """All states, for administrators. `calls_of` and `generations`: of all processes that serve the port."""
+        reports = self._store.reports()
+        payload: dict[str, Any] = {
+            **self._status(calls_of),
+            "lists": self._status_of_lists(reports),
+            "calls": self._status_of_calls(reports, calls_of),
+            "configuration": self._configuration(),
+        }
+        if self._has_bundled_facts:
+            payload["facts"] = _facts(self._store.clock.time())
+        payload.update(self._further())
+        if generations is not None:
+            payload["workers"] = [
+                {"worker": number, "generation": generations[number]} for number in sorted(generations)
             ]
-        return _response(head, payload, 503 if status == "down" else 200)
+        payload["providers"] = [self._provider(report, calls_of(report.name)) for report in reports]
+        payload["skipped"] = [
+            {"name": skipped.name, "state": skipped.state, "reason": skipped.reason} for skipped in self._skipped
+        ]
+        return payload
 
     def _status_of_lists(self, reports: list[Report]) -> Status:
         # During the first refreshes requests for the list wait instead of failing.

@@ -233,7 +233,7 @@ class Inference:
         first = self._providers[call.candidates[0].offer.provider]
         id_headers = [(name, head.request_id) for name in format_of(head.path).request_id_headers]
         waiting = _BEFORE_HEAD * self._server.sse_keepalive
-        with CallScope(self._timer, watch, first.call_timeout) as scope:
+        with CallScope(self._timer, watch, first.call_timeout, call.record) as scope:
             client = ClientResponse(
                 send,
                 head.connection,

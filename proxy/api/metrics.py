@@ -112,7 +112,7 @@ class Metrics:
         if self._workers is None and not collector.before:
             return await run_yielding(collector.values())
         own = await run_yielding(collector.packed())
-        parts = (await self._workers.metrics(own)).parts if self._workers else [own, collector.before]
+        parts = (await self._workers.values("metrics", own)).parts if self._workers else [own, collector.before]
         return await run_yielding(collector.merged(parts))
 
     async def packed(self) -> bytes:

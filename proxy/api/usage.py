@@ -23,6 +23,7 @@ from proxy.config.timezones import zone_of
 from proxy.errors import BadRequest
 from proxy.limits.limiter import Limiter, Status
 from proxy.telemetry.days import Days
+from proxy.telemetry.recent import Packed
 from proxy.telemetry.usage import UsageState
 from proxy.telemetry.usage_query import GROUPS, Answer, Query, TooManyTotals, shown, sum_of
 from proxy.telemetry.usage_rows import Counts
@@ -45,6 +46,10 @@ class UsageTotals(Protocol):
     @property
     def state(self) -> UsageState:
         """The state of all processes when `look` was last called."""
+        ...
+
+    def recent_calls(self) -> Packed:
+        """The calls of this process in the last hour."""
         ...
 
     async def look(self) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -11,6 +11,10 @@ from proxy.states import Calls, CallState
 
 _SEVERITY: Sequence[CallState] = ("open", "half_open", "limited", "degraded", "ok", "not_callable")
 """The state of the calls of a provider is the first one that any process has."""
+
+
+Subject = Literal["metrics", "calls", "status"]
+"""What a process can answer for all: as `telemetry.merging.pack`, `packed_calls` and `status.live.packed` return it."""
 
 
 class OfWorkers(NamedTuple):
@@ -38,12 +42,8 @@ class Workers(Protocol):
         """The condition of each other process within the last second; empty when the server stops."""
         ...
 
-    async def metrics(self, own: bytes) -> OfWorkers:
-        """`own`: of this process, as `telemetry.merging.pack` returns it. With the counters of ended ones."""
-        ...
-
-    async def calls(self, own: bytes) -> OfWorkers:
-        """`own`: of this process, as `packed_calls` returns it."""
+    async def values(self, subject: Subject, own: bytes) -> OfWorkers:
+        """`own`: the values of this process. Metrics are with the counters of ended processes."""
         ...
 
     async def usage(self, query: bytes) -> Sequence[bytes]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from proxy.clock import SystemClock
 from proxy.cooperative import NEXT_TURN
 from proxy.errors import ShuttingDown
+from proxy.telemetry import CallRecord
 
 T = TypeVar("T")
 Watch = Callable[[Callable[[], None]], Callable[[], Any]]
@@ -57,6 +58,11 @@ class DeadlineTimer:
     def discard(self, scope: CallScope) -> None:
         self._scopes.discard(scope)
 
+    @property
+    def running(self) -> Sequence[CallRecord]:
+        """The calls in progress."""
+        return [scope.record for scope in self._scopes if scope.record]
+
     def _check(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -69,8 +75,9 @@ class DeadlineTimer:
 class CallScope:
     """Cancels the current operation of a call."""
 
-    def __init__(self, timer: DeadlineTimer, watch: Watch, seconds: float) -> None:
-        """`seconds`: the time limit of the whole call."""
+    def __init__(self, timer: DeadlineTimer, watch: Watch, seconds: float, record: CallRecord | None = None) -> None:
+        """`seconds`: the time limit of the whole call; `record`: of the call, for the list of running calls."""
+        self.record = record
         self._timer = timer
         self._watch = watch
         self._time = asyncio.get_running_loop().time

@@ -86,6 +86,7 @@ class Proxy:
         self.directory = list_directory(config, clock, lambda: self.deployment.config.providers)
         """None without `store.directory`."""
         self.usage = UsageKeeper(config, clock, self.telemetry, self._is_listed, self.directory, workers)
+        self.usage.recent.attempts = lambda: counters.attempts
         self.sharing = shared_store(config, clock) or sharing
         """None if nothing is shared with other processes."""
         self.metrics.show(self.directory, self.sharing)

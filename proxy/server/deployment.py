@@ -23,6 +23,7 @@ from proxy.api.pangu import Versions
 from proxy.api.paths import STORED_RESPONSES, native_paths, request_paths
 from proxy.api.request import RequestHead
 from proxy.api.routes import Route, Routes
+from proxy.api.status.endpoints import StatusPage
 from proxy.api.status.login import StatusLogin
 from proxy.api.usage import UsageReport
 from proxy.asgi import AddHeaders, Handler, Receive, Send
@@ -92,11 +93,13 @@ class Deployment:
         self.health = Health(config, self.store, self._calls_of, reloads, self._further_states, workers, look)
         self.listed = Listed(config, self.store)
         self.metrics = Metrics(config, clock, self._collector, workers)
+        self.status = StatusPage(config, self.store, self.health, self.listed, shared)
         self._calls = {**request_paths(config.server.extra_paths), **native_paths()}
         self.routes = Routes(
             [
                 *self.health.routes(),
                 *self.metrics.routes(),
+                *self.status.routes(),
                 *Explain(config, self.store, clock, lambda: self.forwarder, self.health.calls_of_all).routes(),
                 *CatalogOverview(config, self.store).routes(),
                 *Models(self.store, clock, config.providers).routes(),
@@ -291,14 +294,10 @@ class Deployment:
             self.store,
             self._calls_of,
             lambda: self.health.is_ready,
-            self._body_memory,
+            lambda: self._inference.body_memory.used if self._inference else 0,
             self.listed,
             self._shared.of_process,
         )
-
-    def _body_memory(self) -> int:
-        """Return the bytes of request bodies in memory."""
-        return self._inference.body_memory.used if self._inference else 0
 
     def _call(self, head: RequestHead, caller: Caller) -> Handler:
         """Raises ContentTypeRequired."""

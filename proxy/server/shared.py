@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from proxy.access.sessions import Sessions
@@ -18,7 +18,7 @@ from proxy.server.shared_sessions import SharedSessions
 from proxy.sharing import Sharing
 from proxy.store import Report
 from proxy.store.shared_lists import SharedLists
-from proxy.telemetry import Telemetry
+from proxy.telemetry import CallRecord, Telemetry
 from proxy.upstream.jwks import fetch_signing_keys
 
 if TYPE_CHECKING:
@@ -100,6 +100,10 @@ class Shared:
             )
             self.of_process.limits = lambda: limiter.report
         return self._limiter
+
+    def running_calls(self) -> Sequence[CallRecord]:
+        """The calls in progress in this process."""
+        return self._resources.timer.running if self._resources else ()
 
     def configure(self, config: Config) -> None:
         """Apply another configuration."""

@@ -15,6 +15,7 @@ from proxy.errors import describe_bug
 from proxy.server.list_directory import stored_usage
 from proxy.telemetry import Telemetry
 from proxy.telemetry.days import Days
+from proxy.telemetry.recent import Packed, RecentCalls
 from proxy.telemetry.usage import Usage, UsageState, total_of
 from proxy.telemetry.usage_query import (
     TOO_MANY,
@@ -74,13 +75,20 @@ class UsageKeeper:
         self._of_all: UsageState | None = None
         self.pass_on: Callable[[bytes], None] | None = None
         """Sends rows to the leader; None before this process is connected to it."""
+        self.recent = RecentCalls(clock.time)
+        """The calls of this process in the last hour."""
         telemetry.add(self.usage)
+        telemetry.add(self.recent)
 
     def configure(self, config: Config) -> None:
         """Apply another configuration."""
         self.usage.days = Days(zone_of(config.server.timezone))
         if self._stored:
             self._stored.configure(config.server.timezone)
+
+    def recent_calls(self) -> Packed:
+        """The calls of this process in the last hour."""
+        return self.recent.packed()
 
     @property
     def state(self) -> UsageState:
@@ -156,6 +164,7 @@ class UsageKeeper:
             await self._clock.sleep(TICK_SECONDS)
             try:
                 self.usage.count()
+                self.recent.begin_minute()
                 self._pass_on()
                 await self._compact()
             except Exception as bug:

@@ -206,6 +206,11 @@ class Counters(Observer):
             self._models = {name: of for name, of in self._models.items() if name == OTHER or self._is_listed(name)}
 
     @property
+    def attempts(self) -> Mapping[tuple[str, Outcome], int]:
+        """Provider and outcome -> attempts since the start."""
+        return self._attempts
+
+    @property
     def model_calls(self) -> Mapping[str, int]:
         """The listed models that were called -> how often."""
         self.flush()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from proxy.api.workers import Condition, OfWorkers, packed_calls
+from proxy.api.workers import Condition, OfWorkers, Subject, packed_calls
 from proxy.states import Calls, OpenCircuit
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started
 
@@ -33,10 +33,8 @@ class Others:
     async def usage(self, query: bytes) -> Sequence[bytes]:
         raise AssertionError("not for health")
 
-    async def metrics(self, own: bytes) -> OfWorkers:
-        return OfWorkers([own], {})
-
-    async def calls(self, own: bytes) -> OfWorkers:
+    async def values(self, subject: Subject, own: bytes) -> OfWorkers:
+        assert subject == "calls", "what health asks for"
         return OfWorkers([own, *self._parts], {1: "one", 2: "other"})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.api.workers import Condition, OfWorkers
+from proxy.api.workers import Condition, OfWorkers, Subject
 from proxy.server.stored_usage import add_rest
 from proxy.server.usage import UsageKeeper
 from proxy.store.disk import Disk
@@ -37,10 +37,7 @@ class Others:
     async def usage(self, query: bytes) -> Sequence[bytes]:
         return self.parts
 
-    async def metrics(self, own: bytes) -> OfWorkers:
-        raise AssertionError("not for usage")
-
-    async def calls(self, own: bytes) -> OfWorkers:
+    async def values(self, subject: Subject, own: bytes) -> OfWorkers:
         raise AssertionError("not for usage")
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import count
 
-from proxy.server.workers.messages import Gather, Gathered, Measure, Measured, Message, Subject, ValueMessage
+from proxy.api.workers import Subject
+from proxy.server.workers.messages import Gather, Gathered, Measure, Measured, Message, ValueMessage
 from proxy.server.workers.processes import Worker
 from proxy.server.workers.usage import UsageOfWorkers
 from proxy.telemetry.merging import counters_of
@@ -77,6 +78,7 @@ class Gathering:
         for request in self._requests.values():
             request.waiting.discard(worker)
         self._last.pop((worker, "calls"), None)
+        self._last.pop((worker, "status"), None)
         if metrics := self._last.pop((worker, "metrics"), None):
             self.ended = counters_of([self.ended, metrics] if self.ended else [metrics])
 

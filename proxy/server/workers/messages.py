@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from proxy.api.workers import Subject
 from proxy.limits.claims import Claim, Usage
 from proxy.server.workers.usage_messages import UsageMessage, UsageReply
 
@@ -258,8 +259,6 @@ class Report(Struct, array_like=True, tag=True):
 
 
 # -- values of all workers ---------------------------------------------------------------------------------------------
-
-Subject = Literal["metrics", "calls"]
 
 
 class Gather(Struct, array_like=True, tag=True):

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from itertools import count
 
-from proxy.api.workers import OfWorkers
-from proxy.server.workers.messages import Gather, Gathered, Message, Subject
+from proxy.api.workers import OfWorkers, Subject
+from proxy.server.workers.messages import Gather, Gathered, Message
 
 _SECONDS = 3.0
 """Time limit for the supervisor's response; its own time limit for the workers is shorter."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
-from proxy.api.workers import Condition, OfWorkers
+from proxy.api.workers import Condition, OfWorkers, Subject
 from proxy.config import Config, ConfigError
 from proxy.errors import ConfigurationRejected, ReloadDisabled, describe_bug
 from proxy.printable import printable
@@ -284,13 +284,9 @@ class WorkerProcess:
         """See `proxy.api.workers.Workers`."""
         return self._conditions.others
 
-    async def metrics(self, own: bytes) -> OfWorkers:
+    async def values(self, subject: Subject, own: bytes) -> OfWorkers:
         """See `proxy.api.workers.Workers`."""
-        return await self._values.gather("metrics", own)
-
-    async def calls(self, own: bytes) -> OfWorkers:
-        """See `proxy.api.workers.Workers`."""
-        return await self._values.gather("calls", own)
+        return await self._values.gather(subject, own)
 
     async def usage(self, query: bytes) -> Sequence[bytes]:
         """See `proxy.api.workers.Workers`."""
@@ -301,6 +297,8 @@ class WorkerProcess:
         deployment = self._app.deployment
         if message.subject == "calls":
             data = deployment.health.packed_calls()
+        elif message.subject == "status":
+            data = await deployment.status.packed()
         else:
             data = await deployment.metrics.packed()
         self._send(Measured(message.request, message.subject, data))
