@@ -16,6 +16,8 @@ from proxy.limits.quota import Quotas
 
 _MAX_PEERS = 1024
 _MAX_GROUPS_BYTES = 16 * 1024
+_BLANKS = " \t"
+"""Around values of headers (RFC 9110, 5.6.3). Other blanks are parts of names: a user can have chosen one."""
 
 
 class HeaderUsers:
@@ -51,13 +53,13 @@ class HeaderUsers:
 
     def _caller(self, user: bytes, groups: Sequence[bytes]) -> Caller:
         try:
-            subject, text = user.decode().strip(), b"".join(groups).decode()
+            subject, text = user.decode().strip(_BLANKS), b"".join(groups).decode()
         except UnicodeDecodeError:
             raise InvalidKey from None
         # A comma: an intermediary may have joined two headers.
         if not is_subject(subject) or not subject.isprintable() or "," in subject or len(text) > _MAX_GROUPS_BYTES:
             raise InvalidKey
-        caller = self._groups.caller(subject, subject, frozenset(map(str.strip, text.split(","))))
+        caller = self._groups.caller(subject, subject, frozenset(group.strip(_BLANKS) for group in text.split(",")))
         if caller.group is None:
             raise NoGroup
         return caller

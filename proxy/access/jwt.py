@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -19,6 +18,8 @@ SIGNATURE_COST = 150
 """The cost of checking a signature, in about microseconds of CPU."""
 MAX_VALIDATED = 10_000
 """Maximum validated tokens in the cache, about 1 KB each; the oldest are removed."""
+_MAX_TIME = 2**53
+"""Seconds. Larger times are rejected: some cannot be converted to floats."""
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 """Values of `typ`. Tokens of other types, such as those of a logout, identify no user."""
 _MULTI_WORD = frozenset({"scope", "scp"})
@@ -168,13 +169,13 @@ class _Issuer:
         name = self._settings.group_claim
         value = _at(claims, name)
         if isinstance(value, str):
-            value = value.split() if name in _MULTI_WORD else [value]
+            value = value.split(" ") if name in _MULTI_WORD else [value]
         if isinstance(value, list) and (name != "email" or claims.get("email_verified") is True):
             yield from (each for each in value if isinstance(each, str))
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_TIME
 
 
 def _at(claims: Mapping[str, Any], name: str) -> object:

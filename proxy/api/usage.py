@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
+from unicodedata import normalize
 
 from proxy.access import Caller
 from proxy.api.admin import check_is_admin
@@ -34,8 +35,8 @@ DEFAULT_DAYS = 30
 _OWN, _ADMIN = ("from", "to", "format"), ("from", "to", "by", "format")
 _NO_STORE = (b"cache-control", b"no-store")
 _CSV = (b"content-type", b"text/csv; charset=utf-8; header=present")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of cells that spreadsheets evaluate."""
+_FORMULA = ("=", "+", "-", "@")
+"""First characters of cells that spreadsheets evaluate, some of them also after blanks and in full width."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -199,7 +200,8 @@ def _csv(fields: Mapping[str, Any], answer: Answer, by: Sequence[str]) -> bytes:
 
 def _cell(value: object) -> object:
     """Return a text that a spreadsheet does not evaluate."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    is_formula = isinstance(value, str) and normalize("NFKC", value.lstrip()[:1]) in _FORMULA
+    return f"'{value}" if is_formula else value
 
 
 def _csv_response(head: RequestHead, body: bytes) -> RawResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -134,6 +135,15 @@ async def test_csv_contains_no_cell_that_a_spreadsheet_computes(app: Proxy) -> N
         ["2026-11-29T12:00:00Z", "'=cmd()", "1", "0", "3", "4"],
         ["2026-11-29T12:00:00Z", "m", "2", "0", "11", "22"],
     ]
+
+
+@pytest.mark.parametrize("model", ["+1", "-1", "@SUM(1)", "\t=1", " =1", "\n=1", "\u00a0=1", "\uff1d1", "\uff20SUM(1)"])
+async def test_a_model_whose_id_is_a_formula_after_blanks_or_in_another_form_is_text(app: Proxy, model: str) -> None:
+    use(app, key="mallory", model=model, provider="a")
+
+    reply = await get(app, "/admin/usage?by=model&format=csv")
+
+    assert f"'{model}" in [cells[0] for cells in csv.reader(io.StringIO(reply.body.decode(), newline=""))]
 
 
 @pytest.mark.parametrize(
