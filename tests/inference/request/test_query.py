@@ -17,6 +17,8 @@ from proxy.inference.request.query import forwarded_query
         "filter%5Ba%5D=1&filter[b]=2",
         "q=caf%C3%A9+%26+x",
         "flag",
+        "alt=sse&$alt=json&prettyPrint=false&$prettyPrint=true",
+        "alt=JSON",
     ],
 )
 def test_parameters_are_forwarded_as_they_were_sent(query: str) -> None:
@@ -53,6 +55,38 @@ def test_parameters_are_forwarded_as_they_were_sent(query: str) -> None:
 )
 def test_parameters_that_select_something_and_credentials_are_not_forwarded(name: str) -> None:
     assert forwarded_query(f"a=1&{name}=2&b=3".encode(), is_azure=False) == "a=1&b=3"
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "fields=candidates",  # an answer without the tokens that it has used
+        "$fields=candidates",
+        "%24fields=candidates",
+        "Fields=choices",
+        "alt=proto",  # a format in which neither the tokens nor the model are found
+        "$alt=proto",
+        "alt=media",
+        "alt=json%3Benum-encoding%3Dint",
+        "alt",
+        "callback=f",
+        "$callback=f",
+        "$key=sk-fake",
+        "$access_token=fake",
+        "$req=%7B%7D",
+        "$method=GET",
+        "$httpMethod=GET",
+        "$httpHeaders=a",
+        "$userProject=p",
+        "userProject=p",
+        "quotaUser=u",
+        "$.xgafv=2",
+        "cachedContent=c",
+        "cached_content=c",
+    ],
+)
+def test_parameters_with_which_googles_apis_answer_otherwise_are_not_forwarded(parameter: str) -> None:
+    assert forwarded_query(f"a=1&{parameter}&b=3".encode(), is_azure=False) == "a=1&b=3"
 
 
 @pytest.mark.parametrize("part", [b"a;model=x", b"a=\xc3\xa9", b"a=1#b", b'a="', b"a=<b>", b""])

@@ -7,6 +7,11 @@ import pytest
 from proxy.errors import BadRequest
 from proxy.inference.request.json_body import JsonBody
 
+
+def gemini_file(uri: str) -> str:
+    return f'"contents":[{{"parts":[{{"fileData":{{"fileUri":"{uri}"}}}}]}}]'
+
+
 REFERENCES = [
     '"tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["x"]}}]',
     '"tools":[{"type":"image_generation","input_image_mask":{"file_id":"x"}}]',
@@ -23,6 +28,37 @@ REFERENCES = [
     '"input":[{"type":"code_interpreter_call","container_id":"x"}]',
     '"attachments":[{"file_idſ":["x"]}]',
     '"type":"tool_use","input":[{"content":[{"file_id":"x"}]}]',
+    *map(
+        gemini_file,
+        [
+            "https://generativelanguage.googleapis.com/v1beta/files/x",
+            "https:\\/\\/generativelanguage.googleapis.com\\/v1beta\\/files\\/x",
+            "https://generativelanguage.googleapis.com:443/v1beta/files/x",
+            "HTTPS://GenerativeLanguage.GoogleAPIs.com/v1beta/files/x",
+            "https://generativelanguage.googleapis.com./v1beta/files/x",
+            "https://us-central1-generativelanguage.googleapis.com/v1beta/files/x",
+            "https://generativelanguage.mtls.googleapis.com/v1beta/files/x",
+            "https://someone@generativelanguage.googleapis.com/v1beta/files/x",
+            "https://generativelanguage%2Egoogleapis.com/v1beta/files/x",
+            "https://example.com\\\\@generativelanguage.googleapis.com/v1beta/files/x",
+            "https:generativelanguage.googleapis.com/v1beta/files/x",
+            "//generativelanguage.googleapis.com/v1beta/files/x",
+            "gs://bucket/x",
+            "\\tgs://bucket/x",
+            "files/x",
+            " files/x",
+            "/files/x",
+            "v1beta/files/x",
+            "x",
+            "\\ud800",
+        ],
+    ),
+    '"tools":[{"retrieval":{"vertexAiSearch":{"datastore":"projects/p"}}}]',
+    '"tools":[{"retrieval":{"vertex_rag_store":{"rag_resources":[{"rag_corpus":"c"}]}}}]',
+    '"tools":[{"retrieval":{"externalApi":{"endpoint":"https://x.example","apiAuth":{}}}}]',
+    '"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"gs://b/x"}}]}]',
+    '"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url" : "\\u0047s\\u003a//b/x"}}]}]',
+    '"messages":[{"role":"user","content":[{"type":"image_url","image_url":"GS://b/x"}]}]',
 ]
 NO_REFERENCES = [
     '"messages":[{"role":"user","content":"\\"file_id\\": \\"x\\""}]',
@@ -40,6 +76,21 @@ NO_REFERENCES = [
     '"input":[{"type":"file_search_call","results":[{"file_id":"x","text":"t"}]}]',
     f'"audio":{{"voice":"alloy"}},"x":{"1" * 5000}',
     '"input":[{"type":"x","file_id":"","file_ids":[]}]',
+    *map(
+        gemini_file,
+        [
+            "",
+            "https://www.youtube.com/watch?v=x",
+            "https://storage.googleapis.com/public/x.png?X-Goog-Signature=x",
+            "https://generativelanguage.googleapis.com.example.com/x",
+            "http://example.com:8080/generativelanguage.googleapis.com/@x",
+            "data:text/plain;base64,eA==",
+        ],
+    ),
+    '"tools":[{"googleSearchRetrieval":{"dynamicRetrievalConfig":{"mode":"MODE_DYNAMIC"}},"url_context":{}}]',
+    '"tools":[{"functionDeclarations":[{"name":"f","parameters":{"properties":{"external_api":{"type":"OBJECT"}}}}]}]',
+    '"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x.example/gs://b"}}]}]',
+    '"messages":[{"role":"user","content":"gs://b/x"}]',
 ]
 
 

@@ -41,6 +41,11 @@ IMAGE = "data:image/png;base64," + "A" * 10_000
         pytest.param(b'{"prompt": "\\ud800aa"}', 2, id="a single surrogate"),
         pytest.param(b'{"prompt" : "abcd", "user": "someone"}', 1, id="blanks before a colon"),
         pytest.param(b'{"prompt": "a\\\\"}', 1, id="an escaped backslash at the end"),
+        pytest.param(b'{"\\u0070romp\\u0074": "12345678"}', 2, id="an escaped name"),
+        pytest.param(b'{"messages":[{"content":[{"im\\u0061ge_url":"u"}]}]}', MEDIA_TOKENS, id="an escaped image"),
+        pytest.param({"prompt": [1, 20, 300]}, 3, id="tokens"),
+        pytest.param({"input": [[1, 20], [300]], "user": "u", "n": 7}, 3, id="lists of tokens"),
+        pytest.param({"prompt": None, "temperature": 0.5, "logit_bias": {"5": 1}}, 0, id="other numbers"),
         pytest.param(user({"type": "image_url", "image_url": {"url": IMAGE}}), MEDIA_TOKENS, id="an image"),
         pytest.param(
             {"input": [{"type": "input_image", "image_url": IMAGE}]}, MEDIA_TOKENS, id="an image of responses"
