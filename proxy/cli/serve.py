@@ -27,6 +27,7 @@ from proxy.server.log import LogOptions, logging_to
 from proxy.server.output import output
 from proxy.server.process_setup import protect_process
 from proxy.server.run import run
+from proxy.server.shared_sessions import first_sessions
 
 
 @click.command()
@@ -121,7 +122,7 @@ def start(
     with output(sys.stdout, 1) as out, logging_to(sys.stderr, 2, config, options, SystemClock.time) as log:
         report = report_to(None if log.is_json else Screen(out, log.print))
         report.begin()
-        run(config, report, listeners, log, file)
+        run(config, report, listeners, log, file, sessions=first_sessions(config))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from proxy.access.sessions import Sessions
 from proxy.api.request import renew_process_id
 from proxy.cli.startup import Screen, StartupReport
 from proxy.clock import SystemClock
@@ -22,6 +23,7 @@ from proxy.server.listeners import Listeners, listeners_of, listening
 from proxy.server.log import Log, LogOptions, logging_to
 from proxy.server.output import output
 from proxy.server.run import LAST_SECONDS, run
+from proxy.server.shared_sessions import first_sessions
 from proxy.server.stored_counters import in_time, stored_counters
 from proxy.server.stored_usage import add_rest
 from proxy.server.systemd import service_manager
@@ -79,12 +81,13 @@ def start_workers(
     """Report the start, and supervise the workers until a signal stops them. `heartbeat`: seconds between two."""
     sockets = Sockets(listeners)  # at once: a connection to the current ones would be reset
     preload()
+    sessions = first_sessions(config)
     with ExitStack() as stack:
         log = stack.enter_context(logging_to(sys.stderr, 2, config, options, SystemClock.time, is_direct=True))
         screen = None if log.is_json else Screen(_print, log.print)
         report_to(screen).begin()
         stored = stored_counters(config)
-        run_worker = partial(_run_worker, config, report_to, options, files, log)
+        run_worker = partial(_run_worker, config, report_to, options, files, log, sessions)
         supervisor = Supervisor(
             files.settings_of(config),
             sockets,
@@ -129,6 +132,7 @@ def _run_worker(
     options: LogOptions,
     files: SharedFiles,
     before: Log,
+    sessions: Sessions,
     start: Start,
 ) -> None:
     """Serve in the process of one worker. `before`: the log of the supervisor, which is not used here."""
@@ -143,4 +147,4 @@ def _run_worker(
         report = report_to(None if log.is_json else Screen(out, log.print))
         worker = WorkerProcess(start, own, report)
         listeners = listeners_of(start.sockets, handed_down=not start.settings.host)
-        run(config, worker, listeners, log, own, worker)
+        run(config, worker, listeners, log, own, worker, sessions)

@@ -130,6 +130,7 @@ class Proxy:
         async with (
             traced(lambda: self.deployment.config, self.telemetry, self.shared.clock),
             running(self.sharing),
+            self.shared.sessions.running(),
             self._running(),
             self.usage.running(),
             notifying,

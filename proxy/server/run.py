@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import uvicorn
 
+from proxy.access.sessions import Sessions
 from proxy.api.workers import Workers
 from proxy.config import Config
 from proxy.config.addresses import UNIX
@@ -95,10 +96,12 @@ def run(
     log: Log,
     files: ConfigFiles | None = None,
     supervision: Supervision | None = None,
+    sessions: Sessions | None = None,
 ) -> None:
     """Serve on these sockets until a signal stops the process.
 
     `files`: those of the configuration, None if it is constant. `supervision`: None if this is the only process.
+    `sessions`: those of earlier processes, or with the secret of all workers.
     """
     drop_noise()
     limit_malloc()
@@ -123,6 +126,7 @@ def run(
         on_reload=on_reload,
         workers=supervision,
         sharing=supervision.sharing if supervision else None,
+        sessions=sessions,
     )
     app.telemetry.add(log.access)
     app.metrics.dropped_lines = lambda: log.dropped

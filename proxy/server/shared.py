@@ -62,7 +62,7 @@ class Shared:
         self.changes = change_feed(clock, sharing, self.lists, directory, namespace)
         telemetry.add(self.changes)
         self.key_sets = KeySets(clock, fetch_signing_keys)
-        self.sessions = SharedSessions(clock, sharing, sessions)
+        self.sessions = SharedSessions(clock, sharing, directory, sessions)
         self.notifications = Notifications(clock)
         self.changes.on_recorded = self.notifications.send
         self._resources: CallResources | None = None

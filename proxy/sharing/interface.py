@@ -26,6 +26,8 @@ cool-down. It can be lost.
 
 **Records.** Small values by key, for the ids that providers returned (`inference.ledger`): `put`, `get`, `delete`.
 
+**Agreement.** `agree` returns a value that all processes have under a name, such as a secret: that of the first one.
+
 Methods never raise, and return in a bounded time, whatever the state of the other side: `get`, which requests wait for,
 within `WAIT_SECONDS`. All run on the event loop; callbacks are called on it, and must neither block nor raise.
 """
@@ -135,3 +137,9 @@ class Sharing(Protocol):
 
     def delete(self, key: str) -> None:
         """Delete a record."""
+
+    async def agree(self, name: str, value: bytes) -> bytes | None:
+        """Return the value that all processes have under a name, which is this one if there was none.
+
+        None if that is not known at the moment, or if processes have it by other means.
+        """

@@ -42,6 +42,13 @@ class Records:
         found = dict(zip(keys, reply or (), strict=bool(reply)))
         return {key: value for key, value in found.items() if isinstance(value, bytes) and len(value) <= MAX_RECORD}
 
+    async def agree(self, name: str, value: bytes) -> bytes | None:
+        key = self._prefix + name
+        commands = [("SET", key, value, "NX"), ("MGET", key)]
+        replies = await self._connection.run(lambda seconds: self._client.batch(commands, seconds=seconds))
+        found = replies[1][0] if replies else None
+        return found if isinstance(found, bytes) and len(found) <= MAX_RECORD else None
+
     async def keep_writing(self) -> None:
         """Write what is pending, in batches. While the store is down, the newest records wait."""
         while True:

@@ -43,6 +43,7 @@ class Valkey:
         self._hints: asyncio.Queue[bytes] = asyncio.Queue(_MAX_HINTS)
         self.follow, self.abandon = self._lists.follow, self._lists.abandon
         self.put, self.get, self.delete = self._records.put, self._records.get, self._records.delete
+        self.agree = self._records.agree
 
     @property
     def state(self) -> StoreState:

@@ -117,6 +117,9 @@ class SharedMemory:
     def delete(self, key: str) -> None:
         self._medium.records.pop(key, None)
 
+    async def agree(self, name: str, value: bytes) -> bytes | None:
+        return None if self._medium.is_down else self._medium.records.setdefault(name, value)
+
     def _published(self, name: str, known: int) -> Published:
         entry, now = self._medium.lists[name], self._medium.clock.monotonic()
         parts: dict[Kind, tuple[bytes | None, float]] = {"list": (None, 0.0), "failure": (None, 0.0)}

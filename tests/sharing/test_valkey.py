@@ -422,3 +422,12 @@ async def test_a_password_is_required_to_be_right() -> None:
         async with process(server.url, valkey_password=SecretStr("wrong-password")) as two:
             assert await two.sharing.begin(NAME, 0) is None
             assert two.sharing.state.reason == "authentication failed: check the user and password"
+
+
+async def test_processes_agree_on_the_first_value_of_a_name(server: ValkeyServer) -> None:
+    async with process(server.url) as one, process(server.url) as two, process(server.url, "other") as stranger:
+        assert await one.sharing.agree("secret", b"first") == b"first"
+        assert await two.sharing.agree("secret", b"second") == b"first"
+        assert await stranger.sharing.agree("secret", b"third") == b"third"
+        server.client.set("models-proxy:prod:id:secret", b"x" * (MAX_RECORD + 1))
+        assert await one.sharing.agree("secret", b"first") is None

@@ -36,7 +36,7 @@ class SessionKeeper(Protocol):
         """Whether other processes can end a session."""
         ...
 
-    def end(self, session: Session) -> None:
+    async def end(self, session: Session) -> None:
         """End a session, in all processes."""
         ...
 
@@ -78,10 +78,13 @@ class StatusLogin:
     def log_in(self, head: RequestHead, caller: Caller) -> Handler:
         return partial(self._log_in, head)
 
-    def log_out(self, head: RequestHead, caller: Caller) -> RawResponse:
+    def log_out(self, head: RequestHead, caller: Caller) -> Handler:
+        return partial(self._log_out, head, caller)
+
+    async def _log_out(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> RawResponse:
         """End the session, in all processes. The gate has checked the form."""
         if head.session:
-            self.sessions.end(head.session)
+            await self.sessions.end(head.session)
             _log.info("admin: %s: log-out from the status page", caller.who)
         deleted = set_cookie(SESSION, "", 0, secure=has_secure_cookies(head.headers))
         return redirect(head, self._base + LOGIN_PATH, [deleted])

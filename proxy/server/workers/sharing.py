@@ -115,6 +115,9 @@ class WorkerSharing:
     def delete(self, key: str) -> None:
         self._send_message(Delete(key))
 
+    async def agree(self, name: str, value: bytes) -> None:
+        """Workers are copies of one process, and have its values."""
+
     def _send_message(self, message: Message) -> None:
         if self._send:
             self._send(message)

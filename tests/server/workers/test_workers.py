@@ -117,6 +117,21 @@ def test_workers_together_let_exactly_the_limit_of_a_caller_through(config: Path
         assert process.stop() == 0
 
 
+def test_a_session_of_the_status_page_is_valid_in_all_workers_and_their_successors(config: Path) -> None:
+    with processes.serving(config, text() + ADMIN) as process, httpx.Client(trust_env=False) as client:
+        url, page = process.url, {"accept": "text/html", "sec-fetch-site": "same-origin", "origin": process.url}
+        client.headers.update({**page, "connection": "close"})
+        reply = client.post(f"{url}/status/login", data={"key": KEY})
+        assert (reply.status_code, [*client.cookies]) == (303, ["models-proxy-session"])
+        statuses = {client.get(f"{url}/status/unknown").status_code for _ in range(40)}
+        assert statuses == {404}  # and not 303, to the form
+        before = children(process.pid)
+        os.kill(min(before), signal.SIGKILL)
+        until(lambda: len(children(process.pid) - before) == 1)
+        statuses = {client.get(f"{url}/status/unknown").status_code for _ in range(40)}
+        assert statuses == {404}
+
+
 def test_a_worker_that_is_killed_is_replaced(config: Path) -> None:
     with processes.serving(config, text()) as process:
         url = process.url
