@@ -272,8 +272,9 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "StoreSettings.namespace": Entry(
         "namespace: prod",
-        "Required with `valkey`. Replicas with the same one share circuit breakers, cool-downs, and the ids that keys "
-        "received. Lists are shared between all whose settings of the provider are the same.",
+        "Required with `valkey`. Replicas with the same one share circuit breakers, cool-downs, limits, usage, "
+        "changes, and the ids that keys received. Lists are shared between all whose settings of the provider are the "
+        "same.",
     ),
     "StoreSettings.lease": Entry(
         "lease: 10s",

@@ -119,6 +119,7 @@ class UsageReport:
             "timezone": self._config.server.timezone,
             "from": first.isoformat(),
             "to": last.isoformat(),
+            "complete": answer.is_complete is not False,
         }
         if caller is not None:
             fields["key"] = caller.name

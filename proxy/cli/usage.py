@@ -41,6 +41,7 @@ class _Total(msgspec.Struct):
 class _Usage(msgspec.Struct):
     data: list[dict[str, str | int | None]]
     total: _Total
+    complete: bool = True
 
 
 @click.command()
@@ -88,6 +89,8 @@ def usage(
     \b
     --json: an object with these stable fields; more may be added:
       timezone, from, to
+      complete  false without the usage that only the shared store
+             (store.valkey) contains, because it is not available
       data   [{<fields of --by>, requests, failed, input_tokens,
              output_tokens, last_used}]; last_used with `key` only,
              null if it is not known
@@ -113,6 +116,8 @@ def usage(
 
 
 def _show(shown: _Usage) -> None:
+    if not shown.complete:
+        click.echo("incomplete: the shared store is not available, so usage of other replicas is missing", err=True)
     if not shown.data:
         click.echo("no usage in this period", err=True)
         return

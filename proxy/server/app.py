@@ -85,10 +85,12 @@ class Proxy:
         self._count(config)
         self.directory = list_directory(config, clock, lambda: self.deployment.config.providers)
         """None without `store.directory`."""
-        self.usage = UsageKeeper(config, clock, self.telemetry, self._is_listed, self.directory, workers)
-        self.usage.recent.attempts = lambda: counters.attempts
         self.sharing = shared_store(config, clock) or sharing
         """None if nothing is shared with other processes."""
+        rows = self.sharing.usage if self.sharing else None
+        self.usage = UsageKeeper(config, clock, self.telemetry, self._is_listed, self.directory, workers, rows)
+        self.usage.recent.attempts = lambda: counters.attempts
+        self.metrics.dropped_usage = lambda: self.usage.dropped
         self.metrics.show(self.directory, self.sharing)
         stores = (self.directory, self.sharing, config.store.namespace or "")
         self.shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, *stores, sessions)

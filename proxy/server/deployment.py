@@ -89,7 +89,8 @@ class Deployment:
         self.add_headers_for_admins = with_generation(config.generation, self.add_headers)
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
         reloads, workers = shared.operations.reloads, shared.operations.workers
-        look = shared.operations.usage.look if shared.directory else None
+        is_usage_kept = shared.directory or (shared.sharing and shared.sharing.usage)
+        look = shared.operations.usage.look if is_usage_kept else None
         self.health = Health(config, self.store, self._calls_of, reloads, self._further_states, workers, look)
         self.listed = Listed(config, self.store)
         self.metrics = Metrics(config, clock, self._collector, workers)
@@ -207,6 +208,7 @@ class Deployment:
         shown: dict[str, object] = {}
         if directory:
             shown["directory"] = directory.status._asdict()
+        if directory or (sharing and sharing.usage):
             shown["usage"] = self._shared.operations.usage.state._asdict()
         if sharing and (state := sharing.state):
             shown["valkey"] = state._asdict()

@@ -49,6 +49,8 @@ class ProcessMetrics:
         """Returns the counters of earlier processes, b"" without any."""
         self.limits: Callable[[], LimitReport] = LimitReport
         """Returns how the limits of callers are counted."""
+        self.dropped_usage: Callable[[], int] = lambda: 0
+        """Returns the number of calls that are in no total of usage."""
         self.notifications: Notifications | None = None
         self.lag = LoopLag()
         self._connections = connections
@@ -73,6 +75,7 @@ class ProcessMetrics:
             "models_proxy_config_problems": [((), len(reloads.problems))],
             "models_proxy_config_restart_needed": [((), len(reloads.restart_needed))],
             "models_proxy_log_dropped_lines_total": [((), self.dropped_lines())],
+            "models_proxy_usage_dropped_calls_total": [((), self.dropped_usage())],
             "models_proxy_build_info": [((__version__, python), 1)],
             "models_proxy_workers": [((), 1)],
             "models_proxy_connections": [((), len(self._connections))],

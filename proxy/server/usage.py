@@ -20,6 +20,7 @@ from proxy.telemetry.usage import Usage, UsageState, total_of
 from proxy.telemetry.usage_query import (
     TOO_MANY,
     Answer,
+    Elsewhere,
     PreparedQuery,
     Query,
     TooManyTotals,
@@ -32,6 +33,8 @@ from proxy.telemetry.usage_rows import ClosedRows
 
 if TYPE_CHECKING:
     from proxy.api.workers import Workers
+    from proxy.server.shared_usage import SharedUsage
+    from proxy.sharing.usage_store import UsageStore
     from proxy.store.directory import ListDirectory
 
 TICK_SECONDS = 1.0
@@ -40,6 +43,8 @@ MAX_DAYS, MAX_ROWS = 1, 100_000
 """Days before today, and maximum rows, in memory."""
 MAX_STORED_DAYS, MAX_STORED_ROWS = 90, 1_000_000
 """Days before today, and maximum rows, with `store.directory`."""
+LOOK_SECONDS, WORKER_LOOK_SECONDS, WORKER_FLUSH_SECONDS = 5.0, 0.5, 0.3
+"""Seconds for which a query waits for `store.valkey`: without workers; in the leader; in another worker."""
 
 _FEW_ROWS = 500
 
@@ -62,14 +67,17 @@ class UsageKeeper:
         is_listed: Callable[[str], bool],
         directory: ListDirectory | None = None,
         workers: Workers | None = None,
+        store: UsageStore | None = None,
     ) -> None:
         """`is_listed` returns whether a model is in the catalog; `directory`: where usage is kept, too; `workers`: None
-        if this process is the only one that serves the port."""
+        if this process is the only one that serves the port; `store`: that of all replicas, instead of `directory`."""
         self._clock = clock
         days = Days(zone_of(config.server.timezone))
-        bounds = (MAX_DAYS, MAX_ROWS) if directory is None else (MAX_STORED_DAYS, MAX_STORED_ROWS)
-        self.usage = Usage(clock.time, days, is_listed, max_days=bounds[0], max_rows=bounds[1])
-        self._stored = stored_usage(config, directory, self.usage, clock)
+        max_days = MAX_DAYS if directory is None and store is None else MAX_STORED_DAYS
+        max_rows = MAX_ROWS if directory is None or store else MAX_STORED_ROWS
+        self.usage = Usage(clock.time, days, is_listed, max_days=max_days, max_rows=max_rows)
+        self._stored = None if store else stored_usage(config, directory, self.usage, clock)
+        self._shared = _shared_usage(self.usage, store, clock) if store else None
         self._workers = workers
         self._leads = workers is None
         self._of_all: UsageState | None = None
@@ -93,7 +101,12 @@ class UsageKeeper:
     @property
     def state(self) -> UsageState:
         """The state of all processes when `look` was last called."""
-        return self._of_all or self.usage.state
+        return self._of_all or (self._shared.state if self._shared else self.usage.state)
+
+    @property
+    def dropped(self) -> int:
+        """Calls of this process that are in no total."""
+        return self.usage.dropped + (self._shared.dropped if self._shared else 0)
 
     async def look(self) -> None:
         """Get the state of all processes."""
@@ -103,11 +116,24 @@ class UsageKeeper:
     async def answer(self, query: Query) -> Answer:
         """See `proxy.api.usage.UsageTotals`. Raises TooManyTotals."""
         parts = await self._workers.usage(packed(query)) if self._workers else []
-        return together(parts) if parts else await self._own(query)
+        answer = together(parts) if parts else await self._own(query, LOOK_SECONDS)
+        if answer.is_complete is None:  # with a shared store, one of the processes reads it
+            answer.is_complete = self._shared is None
+        return answer
 
-    async def _own(self, query: Query) -> Answer:
-        """In a thread, because there can be a million rows. Raises TooManyTotals."""
-        return await asyncio.to_thread(PreparedQuery(self.usage, query).answer)
+    async def _own(self, query: Query, seconds: float) -> Answer:
+        """Wait this long for the store. In a thread, because there can be a million rows. Raises TooManyTotals."""
+        elsewhere: list[Elsewhere] = []
+        is_complete = None
+        if self._shared:
+            if self._leads:
+                is_complete = await self._shared.look(seconds)
+                elsewhere.append(self._shared.known)
+            else:
+                await self._shared.flush(WORKER_FLUSH_SECONDS)
+            elsewhere.append(self._shared.unsent)
+        prepared = PreparedQuery(self.usage, query, elsewhere, is_complete=is_complete)
+        return await asyncio.to_thread(prepared.answer)
 
     # -- several processes ---------------------------------------------------------------------------------------------
 
@@ -126,13 +152,13 @@ class UsageKeeper:
         """Return the answer of this process to a query, after it has sent its rows to the leader."""
         self._pass_on()
         try:
-            return packed(await self._own(unpacked_query(query)))
+            return packed(await self._own(unpacked_query(query), WORKER_LOOK_SECONDS))
         except TooManyTotals:
             return TOO_MANY
 
     def _pass_on(self) -> None:
-        # The next process that reads the files counts their content.
-        if self._leads or self.pass_on is None or (self._stored and self._stored.is_restored):
+        # The next process that reads the files counts their content; a shared store gets rows from each process.
+        if self._leads or self.pass_on is None or self._shared or (self._stored and self._stored.is_restored):
             return
         used, hours = self.usage.take_used(), self.usage.take_all()
         for record in encoded(((start, rows.items()) for start, rows in hours.items()), used):
@@ -145,14 +171,19 @@ class UsageKeeper:
         """Count while the context is entered."""
         if self._stored and self._leads:
             await self._stored.start()
-        task = asyncio.create_task(self._run(), name="usage")
+        tasks = [asyncio.create_task(self._run(), name="usage")]
+        if self._shared:
+            tasks.append(asyncio.create_task(self._shared.run(), name="shared usage"))
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self._stored:
                 await self._stored.stop()
+            if self._shared:
+                await self._shared.stop()
 
     def hand_over(self) -> None:
         """Send the rows that no file contains to the leader: this process ends."""
@@ -179,6 +210,13 @@ class UsageKeeper:
             self.usage.reduce(old, await _computed(sum(map(len, old.hours.values())), total_of, old))
             if self._stored:
                 self._stored.day_changed(old.day)
+
+
+def _shared_usage(usage: Usage, store: UsageStore, clock: Clock) -> SharedUsage:
+    # Imported only if it is used.
+    from proxy.server.shared_usage import SharedUsage
+
+    return SharedUsage(usage, store, clock)
 
 
 async def _computed(rows: int, compute: Callable[[T], R], value: T) -> R:

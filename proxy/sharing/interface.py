@@ -24,6 +24,8 @@ cool-down. It can be lost.
 
 **Limits.** `limits` decides on what requests claim of the limits of their callers (`proxy.limits.claims`).
 
+**Usage.** `usage` keeps the calls and tokens of all processes (`proxy.sharing.usage_store`).
+
 **Records.** Small values by key, for the ids that providers returned (`inference.ledger`): `put`, `get`, `delete`.
 
 **Agreement.** `agree` returns a value that all processes have under a name, such as a secret: that of the first one.
@@ -38,6 +40,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Literal, NamedTuple, Protocol
 
 from proxy.limits.claims import SharedLimits
+from proxy.sharing.usage_store import UsageStore
 
 WAIT_SECONDS = 0.2
 """The longest time that a request waits for the other side."""
@@ -104,6 +107,10 @@ class Sharing(Protocol):
     @property
     def limits(self) -> SharedLimits | None:
         """Counts the limits of callers for all processes, None if each process counts locally."""
+
+    @property
+    def usage(self) -> UsageStore | None:
+        """Keeps the usage of all processes, None if it does not."""
 
     async def run(self) -> None:
         """Share until canceled; then end the leases. Before, methods may already be called."""

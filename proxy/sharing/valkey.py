@@ -16,6 +16,7 @@ from proxy.sharing.interface import MAX_HINT, WAIT_SECONDS, Busy, Kind, Publishe
 from proxy.sharing.limits import CountedLimits
 from proxy.sharing.lists import CHANNEL, Lists
 from proxy.sharing.records import Records
+from proxy.sharing.usage import UsageInValkey
 
 _SENDER = 8
 """Bytes before each hint, by which a process recognizes its own ones."""
@@ -38,6 +39,7 @@ class Valkey:
         self._lists = Lists(self._connection, clock, settings.lease)
         self._records = Records(self._connection, f"{prefix}:id:")
         self.limits = CountedLimits(self._connection, clock, f"{prefix}:limits:")
+        self.usage = UsageInValkey(self._connection, f"{prefix}:usage:")
         self._sender = secrets.token_bytes(_SENDER)
         self._receive_hint: Callable[[bytes], None] = lambda hint: None
         self._hints: asyncio.Queue[bytes] = asyncio.Queue(_MAX_HINTS)

@@ -225,6 +225,11 @@ _TABLE = (
         "counter",
         "Callers and groups whose counters of limits were dropped while in use, because there were too many.",
     ),
+    Metric(
+        "models_proxy_usage_dropped_calls_total",
+        "counter",
+        "Calls that are in no total of usage, because there were too many rows, or because the store rejected them.",
+    ),
     # -- the configuration
     Metric(
         "models_proxy_config_info",

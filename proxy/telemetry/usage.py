@@ -41,6 +41,8 @@ class UsageState(NamedTuple):
     """The first day with usage."""
     daily_before: str | None
     """For the days before, only totals per day are kept, because there were too many rows. None: there are none."""
+    dropped: int = 0
+    """Calls that are in no total, because there were too many rows, or because the store rejected them."""
 
 
 class Usage(Observer):
@@ -65,6 +67,8 @@ class Usage(Observer):
         self.rows = 0
         self.daily_before: date | None = None
         """For the days before, only totals are kept: there were too many rows."""
+        self.dropped = 0
+        """Calls of days that were removed because there were too many rows."""
         self.tracks = False
         """Whether changes are recorded for `take_changes`."""
         self._time = time
@@ -180,7 +184,8 @@ class Usage(Observer):
     def state(self) -> UsageState:
         days = self.all_days
         since = min(days).isoformat() if days else None
-        return UsageState(self.rows, self.max_rows, since, self.daily_before.isoformat() if self.daily_before else None)
+        before = self.daily_before.isoformat() if self.daily_before else None
+        return UsageState(self.rows, self.max_rows, since, before, self.dropped)
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
@@ -265,6 +270,8 @@ class Usage(Observer):
             self.rows += len(total)
             self._closed[min(old.hours)] = total
             self.daily_before = max(old.day + timedelta(1), self.daily_before or date.min)
+        else:
+            self.dropped += sum(rows.requests for rows in old.hours.values())
 
 
 def total_of(old: OldDay) -> ClosedRows | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from proxy.telemetry.days import Days
 from proxy.telemetry.usage import Usage, UsageState
-from proxy.telemetry.usage_rows import Counts, Names
+from proxy.telemetry.usage_rows import ClosedRows, Counts, Names, OpenRows
 
 GROUPS = ("hour", "day", "key", "model", "provider")
 """The fields by which usage can be added up."""
@@ -42,6 +42,16 @@ class Query(Struct, frozen=True, array_like=True):
     """Selects the usage of one caller; None: of all."""
 
 
+class Elsewhere(NamedTuple):
+    """Usage that is not in the `Usage` of this process."""
+
+    hours: Sequence[tuple[int, ClosedRows | OpenRows]]
+    """The start of an hour, in Unix seconds, and some of its rows."""
+    last_used: Mapping[str, float]
+    """Identity -> Unix seconds."""
+    state: UsageState
+
+
 class Answer(Struct, array_like=True):
     """The totals of one process."""
 
@@ -49,17 +59,30 @@ class Answer(Struct, array_like=True):
     last_used: Mapping[str, float]
     """Identity -> Unix seconds."""
     state: UsageState
+    is_complete: bool | None = None
+    """Whether the totals contain those of all replicas; None if this process cannot know."""
 
 
 class PreparedQuery:
     """A query with a copy of the usage that it reads, so that it can run in a thread."""
 
-    def __init__(self, usage: Usage, query: Query) -> None:
+    def __init__(
+        self, usage: Usage, query: Query, elsewhere: Sequence[Elsewhere] = (), *, is_complete: bool | None = None
+    ) -> None:
         self._query = query
         self._days = usage.days
-        self._hours = usage.snapshot(query.begin, query.end)
-        self._last_used = usage.last_used(query.identity)
-        self._state = usage.state
+        self._hours = [*usage.snapshot(query.begin, query.end)]
+        self._last_used = dict(usage.last_used(query.identity))
+        self._is_complete = is_complete
+        states = [usage.state]
+        for each in elsewhere:
+            self._hours += [(start, rows) for start, rows in each.hours if query.begin <= start < query.end]
+            if query.identity is None:
+                _add_times(self._last_used, each.last_used)
+            elif query.identity in each.last_used:
+                _add_times(self._last_used, {query.identity: each.last_used[query.identity]})
+            states.append(each.state)
+        self._state = _of_all(states)
 
     def answer(self) -> Answer:
         """Raises TooManyTotals."""
@@ -73,7 +96,7 @@ class PreparedQuery:
                 totals[labels] = before.plus(counts) if before else counts
             if len(totals) > MAX_TOTALS:
                 raise TooManyTotals
-        return Answer([*totals.items()], self._last_used, self._state)
+        return Answer([*totals.items()], self._last_used, self._state, self._is_complete)
 
 
 class _Labels:
@@ -105,6 +128,7 @@ def together(parts: Iterable[bytes]) -> Answer:
     totals: dict[Labels, Counts] = {}
     last_used: dict[str, float] = {}
     states: list[UsageState] = []
+    known: set[bool | None] = set()
     for part in parts:
         if part == TOO_MANY:
             raise TooManyTotals
@@ -112,11 +136,18 @@ def together(parts: Iterable[bytes]) -> Answer:
         for labels, counts in answer.totals:
             totals[labels] = Counts(*counts).plus(totals.get(labels, Counts()))
         states.append(answer.state)
-        for identity, time in answer.last_used.items():
-            last_used[identity] = max(time, last_used.get(identity, 0.0))
+        known.add(answer.is_complete)
+        _add_times(last_used, answer.last_used)
     if len(totals) > MAX_TOTALS:
         raise TooManyTotals
-    return Answer([*totals.items()], last_used, _of_all(states))
+    is_complete = next((value for value in (False, True) if value in known), None)
+    return Answer([*totals.items()], last_used, _of_all(states), is_complete)
+
+
+def _add_times(times: dict[str, float], others: Mapping[str, float]) -> None:
+    """Keep the last time of each identity."""
+    for identity, time in others.items():
+        times[identity] = max(time, times.get(identity, 0.0))
 
 
 def _of_all(states: Sequence[UsageState]) -> UsageState:
@@ -125,6 +156,7 @@ def _of_all(states: Sequence[UsageState]) -> UsageState:
         max((state.max_rows for state in states), default=0),
         min((state.since for state in states if state.since), default=None),
         max((state.daily_before for state in states if state.daily_before), default=None),
+        sum(state.dropped for state in states),
     )
 
 

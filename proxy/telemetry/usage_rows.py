@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from sys import intern
 from typing import NamedTuple
 
@@ -66,6 +66,11 @@ class ClosedRows:
     def __len__(self) -> int:
         return len(self._identities)
 
+    @property
+    def requests(self) -> int:
+        """The sum of all rows."""
+        return sum(self._counts[::_COUNTS])
+
     def items(self, identity: str | None = None) -> Iterator[tuple[Names, Counts]]:
         """The rows, or only those of one caller."""
         start, end = 0, len(self)
@@ -85,7 +90,7 @@ class ClosedRows:
 class OpenRows:
     """A copy of the rows of an hour."""
 
-    def __init__(self, rows: Mapping[Names, list[int]]) -> None:
+    def __init__(self, rows: Mapping[Names, Sequence[int]]) -> None:
         self._rows = {names: Counts(*row) for names, row in rows.items()}
 
     def items(self, identity: str | None = None) -> Iterator[tuple[Names, Counts]]:

@@ -130,6 +130,7 @@ async def test_an_admin_key_gets_the_state_of_every_provider(fetch: FakeFetch, c
         },
         "models_proxy_limits_local": 0,
         "models_proxy_limit_counters_dropped_total": 0,
+        "models_proxy_usage_dropped_calls_total": 0,
         "models_proxy_config_problems": 0,
         "models_proxy_config_restart_needed": 0,
         "models_proxy_log_dropped_lines_total": 0,

@@ -67,6 +67,7 @@ async def test_a_key_gets_its_own_usage_by_day_and_model(app: Proxy) -> None:
         "timezone": "Asia/Tokyo",
         "from": "2026-10-31",
         "to": "2026-11-29",
+        "complete": True,
         "key": "alice",
         "last_used": "2026-11-29T12:00:00Z",
         "limits": [],

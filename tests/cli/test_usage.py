@@ -46,6 +46,14 @@ def test_a_table_shows_the_totals_of_all_keys(upstreams: FakeProviders) -> None:
     assert (request.target, request.headers["authorization"]) == (expected, f"Bearer {KEY}")
 
 
+def test_missing_usage_of_other_replicas_is_reported(upstreams: FakeProviders) -> None:
+    result = run("--url", upstreams.open(json_of({**ANSWER, "complete": False})).url, "--key", KEY)
+
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 3)
+    expected = "incomplete: the shared store is not available, so usage of other replicas is missing\n"
+    assert result.stderr == expected
+
+
 def test_json_is_that_of_the_server(upstreams: FakeProviders) -> None:
     server = upstreams.open(json_of(ANSWER))
 

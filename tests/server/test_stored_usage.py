@@ -341,5 +341,6 @@ async def test_a_restarted_server_shows_the_usage_of_earlier_ones(
         "max_rows": 1_000_000,
         "since": "2026-11-29",
         "daily_before": None,
+        "dropped": 0,
     }
     assert files_module.LOCK == "usage-lock"

@@ -52,6 +52,10 @@ class SharedMemory:
     def limits(self) -> None:
         return None
 
+    @property
+    def usage(self) -> None:
+        return None
+
     async def run(self) -> None:
         await asyncio.Event().wait()
 

@@ -56,6 +56,10 @@ class WorkerSharing:
     def state(self) -> None:
         """Nothing is shown of it: it fails with the whole server only."""
 
+    @property
+    def usage(self) -> None:
+        """The leader keeps it (`proxy.server.workers.usage`)."""
+
     async def run(self) -> None:
         await asyncio.Event().wait()
 
