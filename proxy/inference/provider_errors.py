@@ -51,6 +51,17 @@ _FORBIDDEN_MEMBERS = ("reasons", "flagged_input")
 """Members of `error` or of its `metadata` in a 403 of OpenRouter's moderation."""
 _FORBIDDEN_WORDS = ("violates usage guidelines", "SAFETY_CHECK_TYPE_")
 """Words of a 403 of xAI about the request; its code is the same as for a credential without permission."""
+_NO_CREDIT_CODES = frozenset(
+    {
+        "arrearage", "allocationquota.freetieronly",  # Alibaba Model Studio
+        "insufficient_user_quota", "pre_consume_token_quota_failed",  # One-API, New-API
+        "accountoverdueerror",  # Volcengine Ark
+        "insufficient_quota", "insufficient_credits", "insufficient_balance", "billing_not_active",
+    }
+)  # fmt: skip
+"""Codes and types, in lower case, of a 400 or 403 of an account without credit, which means the same as a 402."""
+_NO_CREDIT_WORDS = ("credit balance is too low", "used all available credits", "account balance is insufficient")
+"""Words of the same, of Anthropic, xAI and SiliconFlow, whose codes are those of other errors."""
 _SHOULD_RETRY: Mapping[int, bool] = {409: True, 424: True}
 """Statuses for which `x-should-retry` is sent if the provider does not send it. By themselves, SDKs retry 409, 429 and
 5xx, but not 424."""
@@ -72,10 +83,10 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
         return _classify_failure(failure, failover_on)
     content = read_error(failure.body)
     redaction = Redaction(failure.secrets, failure.credentials, failure.ids, hides_forms=failure.hides_ids)
-    status = failure.status
+    status = 402 if failure.status in (400, 403) and _is_about_credit(content) else failure.status
     is_about_request = status in RELAYED_STATUSES or (status == 403 and _is_about_request(content))
     is_relayed = is_about_request or not failure.is_status_known
-    error = relay_error(failure, content, redaction) if is_relayed else map_status(status, failure.retry_after)
+    error = relay_error(failure, content, redaction) if is_relayed else map_status(status, failure)
     error.headers = _headers(failure)
     if error.should_retry is None:
         error.should_retry = _should_retry(failure, content)
@@ -87,11 +98,11 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
         or (failure.is_in_success and not is_about_request and "stream_error" in failover_on),
         trips=status in _TRIP and failure.is_status_known,
         outcome="failed" if not is_about_request else "rate_limited" if status == 429 else "rejected",
-        reason=_reason(status, redaction.log_text(content.message)) if is_logged else "",
+        reason=_reason(failure.status, redaction.log_text(content.message)) if is_logged else "",
         cool_down=(failure.retry_after or 0.0) if status == 429 else 0.0,
-        cause=f"an error within a 2xx response (stream_error, status {status})"
+        cause=f"an error within a 2xx response (stream_error, status {failure.status})"
         if failure.is_in_success
-        else f"status {status}",
+        else f"status {failure.status}",
     )
 
 
@@ -126,12 +137,20 @@ def _is_about_request(content: ErrorContent) -> bool:
     details = content.details
     metadata = details.get("metadata")
     named = {**details, **metadata} if isinstance(metadata, dict) else details
-    codes = {str(details.get(name)).lower() for name in ("code", "type", "status")}
     return (
         any(named.get(name) for name in _FORBIDDEN_MEMBERS)
-        or not _FORBIDDEN_CODES.isdisjoint(codes)
+        or not _FORBIDDEN_CODES.isdisjoint(_codes(content))
         or any(words in content.message for words in _FORBIDDEN_WORDS)
     )
+
+
+def _is_about_credit(content: ErrorContent) -> bool:
+    """Whether a 400 or a 403 is about the credit of the proxy's account."""
+    return not _NO_CREDIT_CODES.isdisjoint(_codes(content)) or any(each in content.message for each in _NO_CREDIT_WORDS)
+
+
+def _codes(content: ErrorContent) -> Collection[str]:
+    return {str(content.details.get(name)).lower() for name in ("code", "type", "status")}
 
 
 def _headers(failure: ErrorResponse) -> Sequence[Header]:
@@ -217,8 +236,9 @@ def _classify_failure(failure: UpstreamError, failover_on: Collection[int | str]
     )
 
 
-def map_status(status: int, retry_after: float | None) -> ApiError:
-    """Return the caller's error for a status whose words are not relayed."""
+def map_status(status: int, failure: ErrorResponse) -> ApiError:
+    """Return the caller's error for a status whose words are not relayed. `status`: what that of the failure means."""
+    retry_after = failure.retry_after
     if status in _AUTH_FAILED:
         return ProviderAuthFailed(
             f"The provider of this model rejected the proxy's credential (status {status}); "
@@ -227,7 +247,7 @@ def map_status(status: int, retry_after: float | None) -> ApiError:
     if status == 402:
         return ProviderOutOfCredit(
             "The proxy's account at the provider of this model does not have enough credit for this request "
-            "(status 402); request fewer tokens, or contact the proxy's administrator."
+            f"(status {failure.status}); request fewer tokens, or contact the proxy's administrator."
         )
     if status in _UNAVAILABLE:
         seconds = FULL_FOR if retry_after is None else retry_after

@@ -326,6 +326,35 @@ def test_any_other_403_is_about_the_credential(payload: object) -> None:
     assert type(classify(rejected(403, payload=payload), ()).error) is ProviderAuthFailed
 
 
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}),
+        (400, {"code": "Arrearage", "message": "Access denied, please make sure your account is in good standing."}),
+        (403, {"code": "insufficient_user_quota", "message": "quota is not enough"}),
+        (403, {"code": "AllocationQuota.FreeTierOnly", "message": "The free tier of the model has been exhausted."}),
+        (403, {"code": "AccountOverdueError", "message": "overdue"}),
+        (403, {"code": "insufficient_quota", "message": "You exceeded your current quota"}),
+        (403, {"message": "Your team has either used all available credits or reached its monthly spending limit."}),
+        (403, {"code": 30001, "message": "Sorry, your account balance is insufficient"}),
+    ],
+)
+def test_an_account_without_credit_is_recognized_under_other_statuses(status: int, error: dict[str, object]) -> None:
+    verdict = classify(rejected(status, payload={"error": error}), FAILOVER_ON)
+
+    assert summary(verdict)[:-1] == (ProviderOutOfCredit, 502, True, False, "failed")
+    assert (f"(status {status})" in verdict.error.message, verdict.cause) == (True, f"status {status}")
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_request_about_credit_is_no_account_without_credit(status: int) -> None:
+    payload = {
+        "error": {"type": "invalid_request_error", "message": "balance is not a parameter of the tool `credits`"}
+    }
+
+    assert type(classify(rejected(status, payload=payload), ()).error) is not ProviderOutOfCredit
+
+
 IDS = {"mine": "gpt-4o-2024-08-06", "g": "gemini-x", "plain": "default", "same": "same"}
 
 
