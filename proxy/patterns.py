@@ -30,7 +30,7 @@ def matcher(patterns: Iterable[str]) -> Matcher:
 
 
 def loose_matcher(patterns: Iterable[str]) -> Matcher:
-    """Return a `matcher` that ignores case, surrounding whitespace and Unicode form (NFKC).
+    """Return a `matcher` that ignores case, surrounding whitespace, Unicode form and characters without a shape.
 
     It matches everything that `matcher` matches.
     """
@@ -75,20 +75,22 @@ def _shell_pattern(pattern: str, form: Callable[[str], str]) -> str:
 
 
 def folded_part(text: str) -> str:
-    """A text without case and Unicode form (NFKC)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    """A text without case, Unicode form (NFKC), and characters without a shape."""
+    form = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return form if form.isascii() else "".join(each for each in form if not _is_invisible(each))
 
 
 def without_blanks(text: str) -> str:
     """A text without case, Unicode form, blanks, and characters without a shape."""
     if text.isascii():
         return "".join(text.lower().split())
-    form = folded_part(text)
-    return "".join(
-        each for each in form if not (each.isspace() or each in _BLANKS or unicodedata.category(each) == "Cf")
-    )
+    return "".join(folded_part(text).split())
 
 
 def folded(text: str) -> str:
-    """A text without case, surrounding whitespace and Unicode form (NFKC): texts that look alike become equal."""
+    """A text in a form in which texts that look alike are equal: as `folded_part`, without surrounding whitespace."""
     return text.lower().strip() if text.isascii() else folded_part(text).strip()
+
+
+def _is_invisible(character: str) -> bool:
+    return character in _BLANKS or unicodedata.category(character) == "Cf"

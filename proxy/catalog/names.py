@@ -6,6 +6,7 @@ entry (`aliases`), and what the setting `accept` matches.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -23,6 +24,8 @@ from proxy.dialects.known_facts import Facts
 from proxy.patterns import WILDCARDS, matcher
 
 LATEST = ":latest"
+_REGISTRY = re.compile(r"(?:https?://)?(?:registry\.ollama\.ai/)?library/", re.IGNORECASE)
+"""What Ollama adds to a name without a registry: `library/m` is `m`."""
 
 
 class Source(NamedTuple):
@@ -114,15 +117,15 @@ class AcceptedNames:
         return PatternIndex(chain.from_iterable(names))
 
     def _is_variant_of_removed(self, own_id: str) -> bool:
-        """Whether the rules remove the model that a name with a `:suffix` is a variant of."""
+        """Whether the rules remove the model that a name may be a variant of."""
         return any(
             self._excluded(base_id) or (base_id in self._offers and not self._offers[base_id])
-            for base_id in without_suffixes(own_id)
+            for base_id in bases_of(own_id)
         )
 
     def _reported_owner(self, own_id: str) -> str:
-        """The owner that the provider reports for the listed model that a name with a `:suffix` is a variant of."""
-        offers = [offer for base_id in without_suffixes(own_id) for offer in self._offers.get(base_id, ())]
+        """The owner that the provider reports for the listed model that a name may be a variant of."""
+        offers = [offer for base_id in bases_of(own_id) for offer in self._offers.get(base_id, ())]
         return offers[0].entry.owner if offers else ""
 
 
@@ -162,6 +165,21 @@ def other_names(entry: Entry) -> Iterator[str]:
     if entry.id.endswith(LATEST):
         yield entry.id.removesuffix(LATEST)
     yield from entry.aliases
+
+
+def bases_of(name: str) -> Iterator[str]:
+    """Yield the models that a name may be another spelling of, or a variant of."""
+    yield from without_suffixes(name)
+    plain = without_registry(name)
+    if plain != name:
+        yield plain
+        yield from without_suffixes(plain)
+
+
+def without_registry(name: str) -> str:
+    """`registry.ollama.ai/library/m` -> `m`."""
+    match = _REGISTRY.match(name)
+    return name[match.end() :] if match else name
 
 
 def without_suffixes(name: str) -> Iterator[str]:

@@ -20,7 +20,7 @@ from proxy.access import Policy
 from proxy.catalog import Catalog, Model, Offer
 from proxy.catalog.finish import finishing
 from proxy.catalog.merge import model_of
-from proxy.catalog.names import Accepted, AcceptedNames, Source, accepted_names, without_suffixes
+from proxy.catalog.names import Accepted, AcceptedNames, Source, accepted_names, bases_of, without_registry
 from proxy.catalog.similar import Spellings, similar_ids, spellings
 from proxy.config import Config
 from proxy.cooperative import BATCH_SIZE, Cooperative, batched, run_now, run_yielding
@@ -111,7 +111,9 @@ class _Related:
         self._sorted = sorted(forms)
 
     def has(self, name: str) -> bool:
-        form = folded(name)
+        return any(map(self._has_form, {folded(name), folded(without_registry(name))}))
+
+    def _has_form(self, form: str) -> bool:
         at = bisect_left(self._sorted, form)
         if at < len(self._sorted) and self._sorted[at].startswith(form):
             return True
@@ -215,8 +217,8 @@ class Names:
 
 
 def _bases(offer: Offer) -> Iterator[Offer]:
-    """Yield the models that a name with a `:suffix` may be a variant of."""
-    return (replace(offer, id=base, alias_of=None) for base in without_suffixes(offer.id))
+    """Yield the models that a name may be a variant of."""
+    return (replace(offer, id=base, alias_of=None) for base in bases_of(offer.id))
 
 
 def _is_related(accepted: Accepted, offer: Offer) -> bool:

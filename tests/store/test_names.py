@@ -213,6 +213,14 @@ def test_a_name_in_two_entries_refers_to_both() -> None:
         (["*", "!c-7-2026"], "C-7", False),
         (["*", "!c-7-2026"], "c-7-2026-thinking", False),
         (["*", "!c-7-2026"], "c-8", True),
+        (["*", "!c-5"], "c-\u200b5", False),
+        (["*", "!c-5"], "library/c-5", False),
+        (["*", "!c-5"], "registry.ollama.ai/library/c-5:online", False),
+        (["*", "!c-5"], "HTTPS://Registry.Ollama.AI/Library/C-5", False),
+        (["*", "!unlisted"], "library/unlisted", False),
+        (["*", "!c-7-2026"], "library/c-7", False),
+        (["*", "!c-5"], "library/c-8", True),
+        (["*", "!c-5"], "mylibrary/c-5", True),
         (["*", "!other-model"], "other", False),
         (["*", "!owner:beta"], "other", False),
         (["*", "!best"], "z-9", False),
@@ -239,6 +247,13 @@ def test_rules_apply_to_a_name_and_to_what_it_may_stand_for(rules: list[str], na
     view = view_of(config("accept: ['*'], aliases: {best: z-9-1}", ""), first, second, rules=rules)
 
     assert bool(found(view, name)) is is_allowed
+
+
+@pytest.mark.parametrize("name", ["c-5:online", "library/c-5", "registry.ollama.ai/library/c-5:online"])
+def test_a_spelling_of_an_excluded_model_is_not_accepted(name: str) -> None:
+    view = view_of(config("accept: ['*'], exclude: [c-5]"), ["c-5", "c-6"])
+
+    assert [bool(found(view, each)) for each in (name, name.replace("5", "7"))] == [False, True]
 
 
 def test_a_key_may_use_a_name_without_seeing_the_listed_id() -> None:
