@@ -389,26 +389,23 @@ def test_a_rule_of_owners_has_no_effect_on_a_provider_with_an_owner() -> None:
         pytest.param('["*", "!gpt-5-pro"]', ["gpt-5-pro", "gpt-5", "my-gpt-5-pro"], [], id="no look-alike"),
         pytest.param(
             '["*", "!gpt-5-pro"]',
-            ["gpt-5-pro", "GPT-5-Pro", "ｇｐｔ-5-pro"],
-            ["rule '!gpt-5-pro' also denies 'GPT-5-Pro', 'ｇｐｔ-5-pro'"],
-            id="case and width, denied too",
+            ["gpt-5-pro", "GPT-5-Pro", "ｇｐｔ-5-pro", "gpt-5-pro\u200b", "gpt-5\u3164-pro"],
+            ["rule '!gpt-5-pro' also denies 'GPT-5-Pro', 'gpt-5-pro\\u200b', 'gpt-5\u3164-pro', 'ｇｐｔ-5-pro'"],
+            id="case, width and characters without a shape, denied too",
         ),
         pytest.param(
             '["*", "!gpt-5-pro"]',
-            ["gpt-5-pro\u200b", "gpt -5-pro", "gpt-5\u3164-pro"],
-            [
-                "rule '!gpt-5-pro' does not deny ids that look like those it denies: "
-                "'gpt -5-pro', 'gpt-5-pro\\u200b', 'gpt-5\u3164-pro'"
-            ],
+            ["gpt -5-pro", "gpt-5 -pro"],
+            ["rule '!gpt-5-pro' does not deny ids that look like those it denies: 'gpt -5-pro', 'gpt-5 -pro'"],
             id="blanks, not denied",
         ),
         pytest.param(
             '["*", "!*-pro"]',
-            ["gpt-5-pro", "GPT-6-PRO", "gpt-7-\u00adpro"],
-            ["rule '!*-pro' does not deny ids that look like those it denies: 'gpt-7-\\xadpro'"],
+            ["gpt-5-pro", "GPT-6-PRO", "gpt-7- pro"],
+            ["rule '!*-pro' does not deny ids that look like those it denies: 'gpt-7- pro'"],
             id="a pattern",
         ),
-        pytest.param('["gpt-5", "!gpt-5-pro"]', ["gpt-5-pro", "gpt-5-pro\u200b", "gpt-5"], [], id="not allowed anyway"),
+        pytest.param('["gpt-5", "!gpt-5-pro"]', ["gpt-5-pro", "gpt-5 -pro", "gpt-5"], [], id="not allowed anyway"),
         pytest.param('["*", "!owner:x"]', ["owner:\u200bx", "m"], [], id="a rule of another kind"),
     ],
 )
