@@ -131,8 +131,11 @@ class ChangeFeed(Observer):
         answer = await self._sharing.begin(self.name, self.version)
         if isinstance(answer, Published):
             self.receive(answer)
-        elif isinstance(answer, Turn):
+        elif isinstance(answer, Turn) and self.version:
             self._sharing.abandon(self.name, answer.token)
+        elif isinstance(answer, Turn):
+            # All replicas continue from the same feed: so a change that each one detects has one `webhook_id`.
+            await self._publish(self._sharing, answer, self._synced)
 
     async def _stop(self) -> None:
         with suppress(TimeoutError):
@@ -195,9 +198,8 @@ class ChangeFeed(Observer):
             elif isinstance(answer, Turn):
                 feed, _ = self._synced.extended(self._unshared, self._clock.time())
                 feed, new = feed.extended(changes, self._clock.time())
-                data = seal(_KIND, _SCHEMA, b"", encoded(feed))
-                if await sharing.publish(self.name, answer.token, "list", data, KEPT_SECONDS):
-                    self.version, self._unshared = answer.token, []
+                if await self._publish(sharing, answer, feed):
+                    self._unshared = []
                     self._adopt(feed)
                     return new
             else:
@@ -206,6 +208,13 @@ class ChangeFeed(Observer):
         self._unshared += new
         self.current = feed
         return new
+
+    async def _publish(self, sharing: Sharing, turn: Turn, feed: Feed) -> bool:
+        data = seal(_KIND, _SCHEMA, b"", encoded(feed))
+        is_current = await sharing.publish(self.name, turn.token, "list", data, KEPT_SECONDS)
+        if is_current:
+            self.version = turn.token
+        return is_current
 
     def receive(self, published: Published) -> None:
         """Merge changes that another process has recorded."""

@@ -2,10 +2,14 @@
 
 The id of a change is the microsecond of Unix time at which it was recorded, or one more than the last id: ids also
 increase after a restart that has lost the feed. JSON numbers represent them exactly.
+
+Replicas that cannot reach each other detect the same change at different times. Its `webhook_id` is the same on all:
+it depends on what has changed, and on the change of the same model or provider before it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -55,6 +59,8 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     after: str = ""
     """The state since then."""
     reason: str = ""
+    webhook_id: str = ""
+    """That of its notifications, by which receivers recognize a repeated one. "" before it is in a feed."""
 
     @property
     def subject(self) -> tuple[str, str, str | None]:
@@ -83,16 +89,22 @@ class Feed(Struct, frozen=True):
         return [change for change in self.changes if change.id > change_id]
 
     def extended(self, changes: Iterable[Change], time: float) -> tuple[Feed, Sequence[Change]]:
-        """Return the feed with further changes, and those of them that are new. `time`: Unix seconds."""
+        """Return the feed with further changes, and those of them that are new. `time`: Unix seconds.
+
+        A change that has a `webhook_id` already keeps it.
+        """
+        recorded_ids = {change.webhook_id for change in self.changes}
         latest = {change.subject: change for change in self.changes}
         states = dict(self.states)
         last_id = self.last_id
         new: list[Change] = []
         for change in changes:
-            if not _is_news(change, latest.get(change.subject), states):
+            is_recorded = change.webhook_id and change.webhook_id in recorded_ids
+            if is_recorded or not _is_news(change, latest.get(change.subject), states):
                 continue
             last_id = max(int(time * _MICRO), last_id + 1)
-            recorded = replace(change, id=last_id)
+            webhook_id = _webhook_id(change, latest.get(change.subject), self.complete_after)
+            recorded = replace(change, id=last_id, webhook_id=change.webhook_id or webhook_id)
             latest[change.subject] = recorded
             if change.part:
                 states[f"{change.provider}/{change.part}"] = change.after
@@ -121,6 +133,13 @@ def _is_news(change: Change, last: Change | None, states: Mapping[str, str]) -> 
     return (change.type, change.fields, change.more) != (last.type, last.fields, last.more)
 
 
+def _webhook_id(change: Change, before: Change | None, complete_after: int) -> str:
+    """`before`: the change of the same subject before it; without one, none of it is after `complete_after`."""
+    root = (before.webhook_id or str(before.id)) if before else str(complete_after)
+    what = (root, change.type, *change.subject, change.fields, change.more, change.after)
+    return f"chg_{hashlib.blake2b(_ENCODE(what), digest_size=16).hexdigest()}"
+
+
 def encoded(feed: Feed) -> bytes:
     """The feed as bytes for `decoded`."""
     return _ENCODE(feed)
@@ -137,5 +156,5 @@ def decoded(data: bytes | memoryview) -> Feed:
     return feed
 
 
-_ENCODE = msgspec.msgpack.Encoder().encode
+_ENCODE = msgspec.msgpack.Encoder(order="deterministic").encode
 _DECODE = msgspec.msgpack.Decoder(Feed).decode

@@ -51,9 +51,8 @@ def body_of(change: Change) -> bytes:
     return _encode(Notification(change.type, time, change))
 
 
-def signed_headers(change_id: int, body: bytes, key: bytes, time: int) -> dict[str, str]:
+def signed_headers(webhook_id: str, body: bytes, key: bytes, time: int) -> dict[str, str]:
     """The headers of one attempt. `time`: Unix seconds."""
-    webhook_id = f"chg_{change_id}"
     signature = hmac.digest(key, f"{webhook_id}.{time}.".encode() + body, "sha256")
     return {
         "content-type": "application/json",
@@ -182,7 +181,7 @@ class _Receiver:
         """Send a request. Returns the status, and the seconds of `Retry-After`. Redirects are not followed."""
         webhook = self.webhook
         body = body_of(change)
-        headers = signed_headers(change.id, body, webhook.signing_key, int(self._clock.time()))
+        headers = signed_headers(change.webhook_id, body, webhook.signing_key, int(self._clock.time()))
         url = webhook.webhook.get_secret_value()
         egress = webhook.proxy.get_secret_value() if webhook.proxy else ""
         tls = context_for((url, egress), webhook.ca_file)

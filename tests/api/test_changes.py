@@ -42,7 +42,8 @@ async def test_changes_are_listed_from_the_oldest_to_the_newest(fetch: FakeFetch
         response = await client.get("/admin/changes")
 
     added, changed = response.json()["changes"]
-    assert added == {"id": added["id"], "at": added["at"], "type": "model_added", "provider": "a", "model": "n"}
+    names = {name: added[name] for name in ("id", "at", "webhook_id")}
+    assert added == {**names, "type": "model_added", "provider": "a", "model": "n"}
     assert changed == {
         "id": changed["id"],
         "at": changed["at"],
@@ -50,7 +51,9 @@ async def test_changes_are_listed_from_the_oldest_to_the_newest(fetch: FakeFetch
         "provider": "a",
         "model": "n",
         "fields": [{"field": "context_length", "before": None, "after": 8192}],
+        "webhook_id": changed["webhook_id"],
     }
+    assert added["webhook_id"] != changed["webhook_id"]
     assert added["id"] < changed["id"] == response.json()["last_id"]
     assert response.headers["cache-control"] == "no-store"
 

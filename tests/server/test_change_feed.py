@@ -269,6 +269,33 @@ async def test_changes_are_recorded_while_the_shared_store_is_down_and_shared_la
     assert shown(feeds[0]) == [("provider_failing", "a", "open")]
 
 
+async def test_while_the_shared_store_is_down_notifications_of_all_replicas_have_the_same_ids(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m")
+    medium = Medium(clock)
+    passed_on: list[list[Change]] = [[], []]
+    async with replicas(clock, medium, fetch) as apps:
+        for app, changes in zip(apps, passed_on, strict=True):
+            app.changes.on_recorded = changes.extend
+        fetch.lists("a", "m", "n")
+        await clock.advance(100)
+        assert sorted(map(len, passed_on)) == [0, 1]
+        medium.is_down = True
+        for models in (["n"], ["m", "n"]):
+            fetch.lists("a", *models)
+            await clock.advance(100)
+        medium.is_down = False
+        await clock.advance(100)
+
+        ids = [{change.webhook_id for change in changes} for changes in passed_on]
+        recorded = [[change.webhook_id for change in app.changes.current.changes] for app in apps]
+    assert len(recorded[0]) == 3
+    assert recorded[0] == recorded[1]
+    assert ids[0] | ids[1] == {*recorded[0]}
+    assert ids[0] & ids[1] == {*recorded[0][1:]}
+
+
 async def test_a_new_replica_has_the_feed_of_the_others(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     medium = Medium(clock)
@@ -320,4 +347,8 @@ async def test_a_refresh_without_changes_publishes_nothing(fetch: FakeFetch, clo
     async with replicas(clock, medium, fetch) as apps:
         await clock.advance(1000)
 
-        assert medium.lists[apps[0].changes.name].parts == {}
+        published = medium.lists[apps[0].changes.name].parts["list"]
+        await clock.advance(1000)
+
+        assert medium.lists[apps[0].changes.name].parts["list"] == published  # at the start
+        assert apps[0].changes.current.changes == ()

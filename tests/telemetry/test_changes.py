@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from proxy.telemetry.changes import MAX_CHANGES, Change, ChangeType, Feed, FieldChange, decoded, encoded
@@ -67,6 +68,41 @@ def test_a_provider_has_changes_only_when_its_state_differs() -> None:
         ("list", "ok"),
     ]
     assert (feed.state("a", "list"), feed.state("a", "calls"), feed.state("b", "list")) == ("ok", "open", "ok")
+
+
+def webhook_ids(feed: Feed, *changes: Change, at: float = NOON) -> list[str]:
+    return [change.webhook_id for change in feed.extended(changes, at)[1]]
+
+
+def test_the_id_of_notifications_is_the_same_wherever_a_change_is_detected() -> None:
+    feed, _ = Feed(complete_after=1).extended([model("m"), state("stale")], NOON)
+    changes = [model("m", "model_removed"), model("m"), model("n"), state("ok", "stale"), state("failing")]
+    later = [msgspec.structs.replace(change, at=NOON + 60, reason="another one") for change in changes]
+
+    ids = webhook_ids(feed, *changes)
+    assert webhook_ids(feed, *later[2:], *later[:2], at=NOON + 61) == [*ids[2:], *ids[:2]]
+    assert len(set(ids)) == 5
+
+
+def test_the_id_of_notifications_differs_when_a_change_happens_again() -> None:
+    feed = Feed(complete_after=1)
+    ids: list[str] = []
+    for kind in ("model_added", "model_removed", "model_added"):
+        feed, new = feed.extended([model("m", kind)], NOON)
+        ids += [change.webhook_id for change in new]
+    assert len(set(ids)) == 3
+
+
+def test_the_id_of_notifications_differs_when_the_change_before_is_not_kept_any_more() -> None:
+    feed, first = Feed(complete_after=1).extended([model("m", "model_removed")], NOON)
+    feed, _ = feed.extended((model(f"m{number}") for number in range(MAX_CHANGES)), NOON)
+
+    assert "m" not in {change.model for change in feed.changes}
+    assert webhook_ids(feed, model("m", "model_removed")) != [first[0].webhook_id]
+
+
+def test_the_id_of_notifications_is_that_of_one_deployment() -> None:
+    assert webhook_ids(Feed(complete_after=1), model("m")) != webhook_ids(Feed(complete_after=2), model("m"))
 
 
 def test_the_feed_contains_the_last_changes_and_from_where_it_is_complete() -> None:

@@ -29,7 +29,7 @@ PATH = "/hooks/canary-of-the-url?token=canary"
 
 
 def change(number: int = 1, kind: ChangeType = "model_added") -> Change:
-    return Change(id=number, at=1_800_000_000.0, type=kind, provider="a", model="m")
+    return Change(id=number, at=1_800_000_000.0, type=kind, provider="a", model="m", webhook_id=f"chg_{number}")
 
 
 def receiver(url: str, **settings: Any) -> Webhook:
@@ -70,13 +70,14 @@ async def test_a_change_is_posted_and_its_signature_is_valid() -> None:
             "type": "model_added",
             "provider": "a",
             "model": "m",
+            "webhook_id": "chg_1800000000000001",
         },
     }
 
 
 def test_a_changed_body_is_not_verified() -> None:
     body = body_of(change())
-    headers = signed_headers(1, body, b"fake-secret-of-a-webhook", int(time.time()))
+    headers = signed_headers("chg_1", body, b"fake-secret-of-a-webhook", int(time.time()))
 
     assert Verifier(SECRET).verify(body, headers)
     with pytest.raises(WebhookVerificationError):
