@@ -89,8 +89,8 @@ class CallHints:
             endpoint.keys.cooldowns.on_cool = partial(self._cooled, target)
         self._sharing.listen(self.receive)
 
-    def receive(self, data: bytes) -> None:
-        """Apply a hint. Anything else is ignored, and reported once."""
+    def receive(self, data: bytes, age: float = 0.0) -> None:
+        """Apply a hint, which was announced `age` seconds ago. Anything else is ignored, and reported once."""
         try:
             hint = _DECODE(data)
         except msgspec.MsgspecError:
@@ -98,14 +98,17 @@ class CallHints:
                 self._has_reported = True
                 _log.warning("a hint from the shared store was ignored: it has another format")
             return
+        seconds = hint.seconds - age
+        if seconds <= 0:
+            return
         if isinstance(hint, OpenedCircuit):
             for circuit in self._circuits.get(hint.target, ()):
-                circuit.open_like(hint.model, hint.key, hint.seconds)
+                circuit.open_like(hint.model, hint.key, seconds)
             return
         for pool in self._pools.get(hint.target, ()):
             for api_key in pool.secrets:
                 if _digest(api_key, hint.target) == hint.api_key:
-                    pool.cool_like(api_key, hint.model, hint.seconds, hint.caller, is_rate_limit=hint.is_rate_limit)
+                    pool.cool_like(api_key, hint.model, seconds, hint.caller, is_rate_limit=hint.is_rate_limit)
 
     def _opened(self, target: bytes, model: str | None, key: str | None, until: float) -> None:
         seconds = min(until - self._clock.monotonic(), MAX_SECONDS)

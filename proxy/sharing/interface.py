@@ -19,8 +19,8 @@ A published state is a list, or the failure of the last fetch and the list befor
 state, and do not fetch until the next attempt is due. What others publish arrives by `follow`, soon and at least once,
 as long as it is the newest state of its name; `begin` finds what was missed.
 
-**Hints.** `announce` sends a small message to all other processes that listen now: a circuit breaker that opened, a
-cool-down. It can be lost.
+**Hints.** `announce` sends a small message to all other processes, also to those that start within the next minute: a
+circuit breaker that opened, a cool-down. It can be lost.
 
 **Limits.** `limits` decides on what requests claim of the limits of their callers (`proxy.limits.claims`).
 
@@ -40,6 +40,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Literal, NamedTuple, Protocol
 
 from proxy.limits.claims import SharedLimits
+from proxy.sharing.recent_hints import Receive
 from proxy.sharing.usage_store import UsageStore
 
 WAIT_SECONDS = 0.2
@@ -133,8 +134,8 @@ class Sharing(Protocol):
     def announce(self, hint: bytes) -> None:
         """Send a hint to the other processes."""
 
-    def listen(self, receive: Callable[[bytes], None]) -> None:
-        """Pass on the hints of others. Replaces the earlier callback."""
+    def listen(self, receive: Receive) -> None:
+        """Pass on the hints of others. Replaces the earlier callback; the first one also gets those before it."""
 
     def put(self, key: str, value: bytes, seconds: float) -> None:
         """Store a record for `seconds`. Returns at once; the last one of a key counts."""

@@ -79,6 +79,32 @@ return 1
 
 A greater token was issued if the lease ended and another process fetches: then nothing changes."""
 
+ANNOUNCE = (
+    _COMMON
+    + """
+local channel, hint, kept, count = unpack(ARGV)
+redis.call('ZADD', key, text(now), hint)
+redis.call('ZREMRANGEBYSCORE', key, '-inf', text(now - kept * 1000))
+redis.call('ZREMRANGEBYRANK', key, 0, -count - 1)
+redis.call('PEXPIRE', key, kept)
+redis.call('PUBLISH', channel, hint)
+return 1
+"""
+)
+"""KEYS: the recent hints. ARGV: the channel, the hint, for how many milliseconds it is kept, and how many are."""
+
+RECENT = (
+    _COMMON
+    + """
+local found = redis.call('ZRANGEBYSCORE', key, text(now - ARGV[1] * 1000), '+inf', 'WITHSCORES')
+for place = 2, #found, 2 do
+  found[place] = text(math.max(0, now - tonumber(found[place])))
+end
+return found
+"""
+)
+"""KEYS: the recent hints. ARGV: the milliseconds for which they are kept. Returns each with its age."""
+
 VERSION = (
     _COMMON
     + """

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from functools import partial
 
 from proxy.clock import Clock
 from proxy.config.store import StoreSettings
 from proxy.errors import describe_bug
 from proxy.sharing.client import Client, Unavailable
-from proxy.sharing.connection import Connection
+from proxy.sharing.connection import Connection, numbers
 from proxy.sharing.interface import MAX_HINT, WAIT_SECONDS, Busy, Kind, Published, StoreState, Turn
 from proxy.sharing.limits import CountedLimits
 from proxy.sharing.lists import CHANNEL, Lists
+from proxy.sharing.recent_hints import KEPT_SECONDS, MAX_KEPT, Listener
 from proxy.sharing.records import Records
+from proxy.sharing.scripts import ANNOUNCE, RECENT
 from proxy.sharing.usage import UsageInValkey
 
 _SENDER = 8
@@ -41,7 +43,11 @@ class Valkey:
         self.limits = CountedLimits(self._connection, clock, f"{prefix}:limits:")
         self.usage = UsageInValkey(self._connection, f"{prefix}:usage:")
         self._sender = secrets.token_bytes(_SENDER)
-        self._receive_hint: Callable[[bytes], None] = lambda hint: None
+        self._listener = Listener(clock.monotonic)
+        self.listen = self._listener.listen
+        self._recent_key = f"{prefix}:hints:recent"
+        self._has_recent = False
+        """Whether the hints from before the start were read."""
         self._hints: asyncio.Queue[bytes] = asyncio.Queue(_MAX_HINTS)
         self.follow, self.abandon = self._lists.follow, self._lists.abandon
         self.put, self.get, self.delete = self._records.put, self._records.get, self._records.delete
@@ -78,17 +84,14 @@ class Valkey:
         if len(hint) <= MAX_HINT and not self._hints.full() and self._connection.is_up:
             self._hints.put_nowait(hint)
 
-    def listen(self, receive: Callable[[bytes], None]) -> None:
-        self._receive_hint = receive
-
     async def _keep_sending(self) -> None:
         while True:
             message = self._sender + await self._hints.get()
-            await self._connection.run(
-                lambda seconds, message=message: self._client.command(  # type: ignore[misc]
-                    "PUBLISH", self._hints_channel, message, seconds=seconds
-                )
-            )
+            arguments = (self._hints_channel, message, int(KEPT_SECONDS * 1000), MAX_KEPT)
+            await self._connection.run(partial(self._announce, arguments))
+
+    async def _announce(self, arguments: tuple[str | bytes | int, ...], seconds: float) -> object:
+        return await self._client.run(ANNOUNCE, self._recent_key, *arguments, seconds=seconds)
 
     async def _keep_listening(self) -> None:
         while True:
@@ -107,15 +110,31 @@ class Valkey:
             if not self._connection.is_up:
                 return
             if message is None:
+                if not self._has_recent:
+                    await self._read_recent()
                 continue
             channel, data = message
             if channel == CHANNEL:
                 self._lists.received(data)
-            elif data[:_SENDER] != self._sender and len(data) <= MAX_HINT + _SENDER:
-                self._pass_on(data[_SENDER:])
+            else:
+                self._pass_on(data)
 
-    def _pass_on(self, hint: bytes) -> None:
+    async def _read_recent(self) -> None:
+        """Pass on what was announced before this process has listened."""
+        kept = int(KEPT_SECONDS * 1000)
+        found = await self._connection.run(
+            lambda seconds: self._client.run(RECENT, self._recent_key, kept, seconds=seconds)
+        )
+        if found is None:
+            return
+        self._has_recent = True
+        for hint, age in zip(found[::2], numbers(found[1::2]) or (), strict=False):
+            self._pass_on(hint, age / 1_000_000)
+
+    def _pass_on(self, message: bytes, age: float = 0.0) -> None:
+        if message[:_SENDER] == self._sender or len(message) > MAX_HINT + _SENDER:
+            return
         try:
-            self._receive_hint(hint)
+            self._listener.receive(message[_SENDER:], age)
         except Exception as bug:
             _log.error("internal error while applying a hint: %s", describe_bug(bug))

@@ -115,7 +115,7 @@ async def test_the_documented_permissions_are_sufficient() -> None:
             version = await fetched(one, b"a list")
             one.put("id-1", b"value", 60.0)
             hints: list[bytes] = []
-            two.listen(hints.append)
+            two.listen(lambda hint, age: hints.append(hint))
             ends_at = time.monotonic() + 10
             while not (hints and await two.get(["id-1"])) and time.monotonic() < ends_at:
                 one.announce(b"a hint")

@@ -70,6 +70,20 @@ async def test_an_open_circuit_is_applied_for_its_remaining_time(medium: Medium,
     assert two.open == []
 
 
+async def test_a_hint_that_arrives_late_is_applied_for_what_is_left_of_it(medium: Medium, clock: FakeClock) -> None:
+    announced: list[bytes] = []
+    SharedMemory(medium).listen(lambda hint, age: announced.append(hint))
+    Process(medium, clock).fail("alice")
+    late, too_late = (Process(Medium(clock), clock) for _ in range(2))
+    late.hints.receive(announced[0], 20.0)
+    too_late.hints.receive(announced[0], 30.1)
+
+    assert too_late.open == []
+    assert late.open == [OpenCircuit("m", "alice", "open")]
+    await clock.advance(10.1)
+    assert late.circuit.acquire("alice", "m") is None
+
+
 async def test_the_circuit_of_the_provider_is_applied_too(medium: Medium, clock: FakeClock) -> None:
     one, two = Process(medium, clock), Process(medium, clock)
     for _ in range(FAILURE_THRESHOLD):
@@ -92,7 +106,7 @@ async def test_a_long_pause_is_applied_for_at_most_a_minute(medium: Medium, cloc
 async def test_what_is_applied_is_not_announced_again(medium: Medium, clock: FakeClock) -> None:
     one, two = Process(medium, clock), Process(medium, clock)
     third: list[bytes] = []
-    SharedMemory(medium).listen(third.append)
+    SharedMemory(medium).listen(lambda hint, age: third.append(hint))
     one.fail("alice")
     one.keys.limited("", "m", 10.0, "alice")
     one.keys.refused("fake-key-one", Refusal(429, 10.0), "m", "alice")
@@ -159,7 +173,7 @@ async def test_a_replaced_configuration_is_watched(medium: Medium, clock: FakeCl
 
 async def test_hints_contain_no_key(medium: Medium, clock: FakeClock) -> None:
     seen: list[bytes] = []
-    SharedMemory(medium).listen(seen.append)
+    SharedMemory(medium).listen(lambda hint, age: seen.append(hint))
     one = Process(medium, clock)
     one.fail("alice")
     one.keys.refused("fake-key-one", Refusal(429, 20.0), "m")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from proxy.clock import Clock
 from proxy.sharing import Busy, Kind, Known, Published, Turn
+from proxy.sharing.recent_hints import Listener
 
 
 @dataclass
@@ -41,7 +42,8 @@ class SharedMemory:
         self._medium = medium
         self._known: Known = dict
         self._receive: Callable[[str, Published], None] = lambda name, published: None
-        self._receive_hint: Callable[[bytes], None] = lambda hint: None
+        self._listener = Listener(medium.clock.monotonic)
+        self.listen = self._listener.listen
         medium.members.append(self)
 
     @property
@@ -61,9 +63,6 @@ class SharedMemory:
 
     def follow(self, known: Known, receive: Callable[[str, Published], None]) -> None:
         self._known, self._receive = known, receive
-
-    def listen(self, receive: Callable[[bytes], None]) -> None:
-        self._receive_hint = receive
 
     async def begin(self, name: str, known: int, *, force: bool = False) -> Turn | Busy | Published | None:
         if self._medium.is_down:
@@ -109,7 +108,7 @@ class SharedMemory:
     def announce(self, hint: bytes) -> None:
         for member in self._medium.members:
             if member is not self and not self._medium.is_down:
-                member._receive_hint(hint)
+                member._listener.receive(hint, 0.0)
 
     def put(self, key: str, value: bytes, seconds: float) -> None:
         self._medium.records[key] = value

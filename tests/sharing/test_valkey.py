@@ -42,7 +42,7 @@ class Process:
         self.lists: list[Published] = []
         self.hints: list[bytes] = []
         self.sharing.follow(lambda: self.known, self._receive)
-        self.sharing.listen(self.hints.append)
+        self.sharing.listen(lambda hint, age: self.hints.append(hint))
 
     def _receive(self, name: str, published: Published) -> None:
         assert name == NAME
@@ -269,6 +269,25 @@ async def test_malformed_messages_are_ignored(server: ValkeyServer) -> None:
 
 
 # -- hints and records -------------------------------------------------------------------------------------------------
+
+
+async def test_a_process_that_starts_later_gets_the_hints_of_the_last_minute(server: ValkeyServer) -> None:
+    recent = "models-proxy:prod:hints:recent"
+    async with process(server.url) as one:
+        one.sharing.announce(b"a hint")
+        await until(lambda: server.client.zcard(recent))
+        seconds, micro = server.client.time()
+        server.client.zadd(recent, {b"another1an old hint": (seconds - 61) * 1_000_000 + micro})
+        server.client.zadd(recent, {b"another1a later hint": (seconds - 30) * 1_000_000 + micro})
+        ages: dict[bytes, float] = {}
+        async with process(server.url) as two, process(server.url, "other") as other:
+            two.sharing.listen(lambda hint, age: ages.update({hint: age}))
+            await until(lambda: len(ages) == 2)
+
+    assert {*ages} == {b"a hint", b"a later hint"}
+    assert 30 <= ages[b"a later hint"] < 30 + TIMEOUT
+    assert one.hints == other.hints == []
+    assert 0 < server.client.pttl(recent) <= 60_000
 
 
 async def test_hints_reach_the_others_of_the_namespace(server: ValkeyServer) -> None:

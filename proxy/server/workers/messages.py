@@ -185,6 +185,8 @@ class Hint(Struct, array_like=True, tag=True):
     """From a worker, passed on to all others."""
 
     data: bytes
+    age: float = 0.0
+    """Seconds since it was announced."""
 
 
 class Put(Struct, array_like=True, tag=True):

@@ -31,6 +31,7 @@ from proxy.server.workers.messages import (
 )
 from proxy.server.workers.processes import Worker
 from proxy.server.workers.shared_limits import CountedLimits
+from proxy.sharing.recent_hints import RecentHints
 
 MAX_LISTS = 256 * 1024**2
 """Bytes of all lists; those that were published first are dropped."""
@@ -81,6 +82,7 @@ class SharedState:
         """`time` returns Unix seconds."""
         self._send = send
         self._limits = CountedLimits(monotonic, time)
+        self._hints = RecentHints(monotonic)
         self._now = monotonic
         self._lists: OrderedDict[str, _List] = OrderedDict()
         """Those that were published last are last."""
@@ -99,6 +101,7 @@ class SharedState:
                 if entry and entry.token == token:
                     entry.holder = None
             case Hint():
+                self._hints.add(message.data)
                 for other in others:
                     self._send(other, message)
             case Put(key, value, seconds):
@@ -116,6 +119,11 @@ class SharedState:
                 self._limits.add(worker, message)
             case Get(request, keys):
                 self._send(worker, Got(request, self._values(keys)))
+
+    def add(self, worker: Worker) -> None:
+        """Send a new worker what others have announced."""
+        for hint, age in self._hints.each:
+            self._send(worker, Hint(hint, age))
 
     def remove(self, worker: Worker) -> None:
         """Remove a worker that has ended. Others can fetch the lists that it fetched."""

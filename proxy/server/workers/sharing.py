@@ -26,6 +26,7 @@ from proxy.server.workers.messages import (
     Reply,
 )
 from proxy.sharing import MAX_HINT, MAX_RECORD, Busy, Kind, Known, Published, Turn
+from proxy.sharing.recent_hints import Listener
 
 BUSY_SECONDS = 0.5
 """Seconds after which a worker retries to get a list that another one fetches, which may have been killed."""
@@ -45,7 +46,8 @@ class WorkerSharing:
         """None until this process is connected."""
         self._known: Known = dict
         self._receive: Callable[[str, Published], None] = lambda name, published: None
-        self._receive_hint: Callable[[bytes], None] = lambda hint: None
+        self._hints = Listener()
+        self.listen = self._hints.listen
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._numbers = count(1)
         self.limits = WorkerLimits(
@@ -74,7 +76,7 @@ class WorkerSharing:
                 if self._known().get(message.name, message.version) < message.version:
                     self._receive(message.name, _published(message))
             case Hint():
-                self._receive_hint(message.data)
+                self._hints.receive(message.data, message.age)
             case Began() | Accepted() | Got() | Claimed():
                 waiting = self._waiting.get(message.request)
                 if waiting and not waiting.done():
@@ -104,9 +106,6 @@ class WorkerSharing:
     def announce(self, hint: bytes) -> None:
         if len(hint) <= MAX_HINT:
             self._send_message(Hint(hint))
-
-    def listen(self, receive: Callable[[bytes], None]) -> None:
-        self._receive_hint = receive
 
     def put(self, key: str, value: bytes, seconds: float) -> None:
         if len(value) <= MAX_RECORD:

@@ -179,6 +179,7 @@ class Supervisor:
             return
         worker = place.worker = Worker(pid, place, Channel(end, FromWorker), self._now())
         self._links.add(worker)
+        self._shared.add(worker)
         if self._state:
             self._links.send(worker, self._state)
         if self._leader is None:

@@ -139,6 +139,17 @@ def test_hints_reach_the_others(medium: Medium) -> None:
     assert medium.handle(1, Hint(b"open")) == [(2, Hint(b"open"))]
 
 
+def test_a_new_worker_gets_the_hints_of_the_last_minute(medium: Medium) -> None:
+    medium.handle(1, Hint(b"old"))
+    medium.now += 50
+    medium.handle(1, Hint(b"open"))
+    medium.now += 10
+    medium.sent.clear()
+    medium.state.add(medium.workers[1])
+
+    assert medium.sent == [(2, Hint(b"open", 10.0))]
+
+
 def test_records_are_kept_for_their_time(medium: Medium) -> None:
     medium.handle(1, Put("resp_1", b"lab", 60.0))
     medium.handle(1, Put("resp_2", b"lab", 10.0))

@@ -64,7 +64,7 @@ async def test_news_that_are_known_are_not_passed_on() -> None:
 async def test_hints_and_records_reach_the_others() -> None:
     first, second = connected(2)
     hints: list[bytes] = []
-    second.listen(hints.append)
+    second.listen(lambda hint, age: hints.append(hint))
     first.announce(b"open")
     first.put("resp_1", b"lab", 60.0)
     assert await second.get(["resp_1", "resp_2"]) == {"resp_1": b"lab"}
