@@ -26,7 +26,9 @@ _BEGIN_SECONDS = 1.0
 _WAITS = 4
 """Number of parts of that wait: an event loop that is blocked for longer uses up only one of them."""
 _DATA_SECONDS = 5.0
-"""How long it takes at most to write or read a list. Nothing waits for it."""
+"""How long it takes at most to write or read a list. A fetch waits less for it."""
+_BYTES_PER_SECOND = 10 * 1024**2
+"""How fast a list is read at least, for how long a fetch waits for it."""
 _RENEWALS = 3
 """A lease is extended this often within its time."""
 _MICRO = 1_000_000
@@ -57,6 +59,7 @@ class Lists:
         self._known, self._receive = known, receive
 
     async def begin(self, name: str, known: int, *, force: bool) -> Turn | Busy | Published | None:
+        ends_at = asyncio.get_running_loop().time() + WAIT_SECONDS
         reply = await self._decision(name, (known, self._lease, int(force), _KEPT_LEASE))
         if reply is None:
             return None
@@ -66,17 +69,31 @@ class Lists:
                 return Turn(token)
             case b"busy", [left]:
                 return Busy(left / _MICRO)
-            case b"published", [version]:
-                return await self._read(name, known) or Published(version, None, 0.0, None, 0.0)
+            case b"published", [version, size]:
+                seconds = max(0.0, ends_at - asyncio.get_running_loop().time()) + size / _BYTES_PER_SECOND
+                return await self._read_soon(name, known, version, seconds)
         return None
+
+    async def _read_soon(self, name: str, known: int, version: int, seconds: float) -> Published | None:
+        """Read a list. None if that takes longer: the fetch begins without it, and the list is passed on later."""
+        reading = asyncio.create_task(self._read(name, known), name="store.valkey: list")
+        try:
+            if await _ends_within(seconds, reading):
+                return reading.result() or Published(version, None, 0.0, None, 0.0)
+            return None
+        finally:
+            if not reading.done():
+                self._start(self._pass_on_late(name, reading))
+
+    async def _pass_on_late(self, name: str, reading: asyncio.Task[Published | None]) -> None:
+        self._pass_on(name, await reading)
 
     async def _decision(self, name: str, arguments: tuple[int, ...]) -> Any:
         """Return the reply to BEGIN, None if it is late: the fetch begins without it."""
         run = partial(self._run, BEGIN, name, arguments)
         deciding = asyncio.create_task(self._connection.run(run, _BEGIN_SECONDS), name="store.valkey: lease")
         try:
-            for _ in range(_WAITS):
-                await asyncio.wait({deciding}, timeout=WAIT_SECONDS / _WAITS)
+            await _ends_within(WAIT_SECONDS, deciding)
         finally:
             if not deciding.done():
                 self._start(self._abandon_late(name, deciding))
@@ -115,7 +132,7 @@ class Lists:
         name, _, version = message.decode("utf-8", "replace").partition(" ")
         known = self._known().get(name)
         if known is not None and version.isdecimal() and int(version[:20]) > known:
-            self._start(self._pass_on(name))
+            self._start(self._read_further(name))
 
     async def poll(self) -> None:
         """Read everything that is newer than what this process has."""
@@ -126,7 +143,7 @@ class Lists:
             if reply is None:
                 return
             if (version := numbers([reply])) and version[0] > known[name]:
-                await self._pass_on(name)
+                await self._read_further(name)
 
     async def keep_polling(self) -> None:
         while True:
@@ -141,7 +158,7 @@ class Lists:
             for name, token in [*self._held.items()]:
                 await self._renew(name, token, self._lease)
 
-    async def _pass_on(self, name: str) -> None:
+    async def _read_further(self, name: str) -> None:
         known = self._known().get(name)
         if known is None or name in self._reading:
             return
@@ -150,6 +167,9 @@ class Lists:
             published = await self._read(name, known)
         finally:
             self._reading.discard(name)
+        self._pass_on(name, published)
+
+    def _pass_on(self, name: str, published: Published | None) -> None:
         if published is not None and published.version > self._known().get(name, published.version):
             self._receive(name, published)
 
@@ -173,3 +193,10 @@ class Lists:
         task = asyncio.create_task(work, name="store.valkey")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _ends_within(seconds: float, task: asyncio.Task[Any]) -> bool:
+    """Wait for a task. Returns whether it has ended."""
+    for _ in range(_WAITS):
+        await asyncio.wait({task}, timeout=seconds / _WAITS)
+    return task.done()

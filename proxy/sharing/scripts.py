@@ -27,7 +27,8 @@ local known, lease, force, keep = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] 
 if not force then
   local newest = math.max(number('list_version'), number('failure_version'))
   if newest > known then
-    return {'published', text(newest)}
+    local size = redis.call('HSTRLEN', key, 'list') + redis.call('HSTRLEN', key, 'failure')
+    return {'published', text(newest), size}
   end
   local left = number('until') - now
   if left > 0 and left <= lease then

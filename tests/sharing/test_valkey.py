@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from proxy.config.store import StoreSettings
 from proxy.sharing import MAX_HINT, MAX_RECORD, Busy, Published, Turn
+from proxy.sharing.interface import WAIT_SECONDS
 from proxy.sharing.lists import POLL_SECONDS
 from proxy.sharing.valkey import Valkey
 from tests.fakes import FakeClock
@@ -80,6 +81,25 @@ async def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < ends_at, "the condition did not become true"
         await asyncio.sleep(0.01)
+
+
+async def test_a_list_that_is_read_slowly_delays_no_fetch_and_arrives_later(
+    server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_in_time(seconds: float, task: asyncio.Task[object]) -> bool:
+        assert seconds <= WAIT_SECONDS
+        if task.get_name() != "store.valkey: list":
+            await asyncio.wait({task})
+        return task.done()
+
+    monkeypatch.setattr("proxy.sharing.lists._ends_within", is_in_time)
+    late = Process(server.url)  # it does not run, so that nothing else reads the list
+    async with process(server.url) as one:
+        await one.publish(b"")
+        assert await late.sharing.begin(NAME, 0) is None
+        await until(lambda: late.lists)
+        await late.sharing._client.close()
+    assert late.lists[0].list == b""
 
 
 def subscribers(server: ValkeyServer) -> int:
