@@ -40,7 +40,9 @@ class LimitedLists:
 
 def refusal(admission: Admission, path: str, time: float) -> LimitExceeded:
     """Return the error of a request that was not admitted. `path`: of the request; `time`: Unix seconds."""
-    error = LimitExceeded(admission.reason, admission.wait)
+    rejection = admission.rejection
+    assert rejection, "checked by the caller"
+    error = LimitExceeded(rejection.reason, rejection.wait)
     error.headers = format_of(path).limit_headers(admission, time)
     return error
 

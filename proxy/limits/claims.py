@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol, get_args
 
 from msgspec import Struct
@@ -59,8 +59,15 @@ class SharedLimits(Protocol):
     def is_reachable(self) -> bool:
         """Whether the other processes have been reached, and are not known to be unreachable."""
 
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Changes that could not be sent, and were lost, by the reason."""
+
     def configure(self, config: Config) -> None:
-        """Apply a configuration: its time zone."""
+        """Apply a configuration: its time zone, and how many workers there are."""
+
+    def expect(self, processes: int) -> None:
+        """Assume that as many processes count together, until they are reached."""
 
     async def claim(self, claims: Sequence[Claim]) -> Decision | None:
         """Decide on claims for all processes, within `WAIT_SECONDS`; None if that is not possible now."""
@@ -69,4 +76,4 @@ class SharedLimits(Protocol):
         """Count what an earlier process has kept (`proxy.limits.records`), unless more is counted already."""
 
     def report(self, changes: Sequence[Claim]) -> None:
-        """Add changes soon. Those that cannot be sent now are kept until they can, as far as memory allows."""
+        """Add changes soon. Those that cannot be sent now are kept until they can; see `dropped`."""

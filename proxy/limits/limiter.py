@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -12,9 +12,11 @@ from msgspec import Struct
 from proxy.config import Config
 from proxy.config.call_limits import UNIT_NAMES
 from proxy.config.timezones import zone_of
+from proxy.limits.calendar import Moment
 from proxy.limits.claims import Claim, Decision, Kind, SharedLimits, Usage
-from proxy.limits.quota import Quota, Rule, claims_of, exists_in
+from proxy.limits.quota import Quota, Rule, caller_scope, claims_of, exists_in
 from proxy.limits.state import LimitState
+from proxy.limits.windows import Counter
 
 _WHAT = {"requests": "requests", "tokens": "tokens", "list_requests": "list requests"}
 
@@ -43,64 +45,41 @@ class Remaining(Struct, frozen=True, gc=False):
     """Seconds until it is unused."""
 
 
-class Admission(Struct, frozen=True):
-    """The decision on a request. `Limiter.end` must be called after an admitted one."""
+class Rejection(Struct, frozen=True):
+    """The limit that delays a request longest."""
 
-    claims: Sequence[Claim]
-    decision: Decision
-
-    @property
-    def is_granted(self) -> bool:
-        return self.decision.is_granted
-
-    @property
-    def statuses(self) -> list[Status]:
-        return [
-            Status(
-                _group_of(claim.scope),
-                claim.kind,
-                claim.unit,
-                claim.limit,
-                max(0, claim.limit - usage.used),
-                usage.reset,
-            )
-            for claim, usage in zip(self.claims, self.decision.usage, strict=True)
-        ]
-
-    def tightest(self) -> tuple[Remaining | None, Remaining | None]:
-        """Return the limits of requests and of tokens with the least remaining; of equal ones, the last to be reset."""
-        requests = tokens = None
-        for claim, usage in zip(self.claims, self.decision.usage, strict=True):
-            if claim.kind == "tokens":
-                tokens = _tighter(claim, usage, tokens)
-            elif claim.unit:
-                requests = _tighter(claim, usage, requests)
-        return requests, tokens
-
-    @property
-    def exceeded(self) -> Claim:
-        """The limit that delays a rejected request longest."""
-        return self._longest[0]
-
-    @property
-    def wait(self) -> float:
-        """Seconds until a rejected request could be admitted."""
-        return self._longest[1]
-
-    @property
-    def _longest(self) -> tuple[Claim, float]:
-        waits = ((claim, usage.wait) for claim, usage in zip(self.claims, self.decision.usage, strict=True))
-        return max(waits, key=lambda pair: pair[1])
+    rule: Rule
+    wait: float
+    """Seconds until the request could be admitted."""
 
     @property
     def reason(self) -> str:
         """Which limit is exceeded, for the client."""
-        claim = self.exceeded
-        group = _group_of(claim.scope)
+        group, kind, unit, limit = self.rule
         whose = f"all members of the group {group} together" if group else "each caller"
-        if claim.kind == "concurrent":
-            return f"at most {claim.limit} calls at a time ({whose})"
-        return f"at most {claim.limit} {_WHAT[claim.kind]} per {UNIT_NAMES[claim.unit]} ({whose})"
+        if kind == "concurrent":
+            return f"at most {limit} calls at a time ({whose})"
+        return f"at most {limit} {_WHAT[kind]} per {UNIT_NAMES[unit]} ({whose})"
+
+
+class Admission(Struct, frozen=True):
+    """The decision on a request. `Limiter.end` must be called after an admitted one."""
+
+    rules: Sequence[Rule]
+    caller: str
+    """The scope of the caller."""
+    tokens: int
+    """The estimate that was counted."""
+    since: float
+    """Monotonic seconds of the decision."""
+    requests: Remaining | None
+    tokens_left: Remaining | None
+    """The limits of requests and of tokens with the least remaining; of equal ones, the last to be reset."""
+    rejection: Rejection | None = None
+
+    @property
+    def is_granted(self) -> bool:
+        return self.rejection is None
 
 
 class LimitReport(NamedTuple):
@@ -109,8 +88,10 @@ class LimitReport(NamedTuple):
     rejected: Mapping[Kind, int] = {}
     """Requests, by the kind of the limit that they exceeded."""
     is_local: bool = False
-    dropped: int = 0
-    """Callers and groups whose counters were dropped although they were used."""
+    dropped: Mapping[str, int] = {}
+    """Counters and changes of counters that were lost while they were used, by the reason."""
+    not_stored: int = 0
+    """Callers and groups whose counters do not fit in `store.directory`."""
 
 
 class Limiter:
@@ -127,12 +108,15 @@ class Limiter:
         self.state = LimitState(monotonic, time, zone_of(config.server.timezone))
         """The counters of this process; with `shared`, also the last state of the others."""
         self.time = time
+        self._monotonic = monotonic
         self.shared = shared
         if shared:
             shared.configure(config)
         self.local_since: float | None = None
         """Unix seconds since which this process counts locally, because the others are unreachable."""
-        self.rejected: Counter[Kind] = Counter()
+        self.not_stored = 0
+        """As in `LimitReport`; set by what stores the counters."""
+        self.rejected: collections.Counter[Kind] = collections.Counter()
         """Requests, by the kind of the limit that they exceeded."""
 
     @property
@@ -143,8 +127,15 @@ class Limiter:
         return "shared" if self.local_since is None and self.shared.is_reachable else "local"
 
     @property
+    def shown(self) -> Mapping[str, object]:
+        """For `/health`: where limits are counted, and how many counters are lost, if any is."""
+        lost = {"limits_dropped": sum(self.report.dropped.values()), "limits_not_stored": self.not_stored}
+        return {name: value for name, value in {"limits": self.where_counted, **lost}.items() if value}
+
+    @property
     def report(self) -> LimitReport:
-        return LimitReport(self.rejected, self.where_counted == "local", self.state.dropped)
+        dropped = {"memory": self.state.dropped.total, **(self.shared.dropped if self.shared else {})}
+        return LimitReport(self.rejected, self.where_counted == "local", dropped, self.not_stored)
 
     def configure(self, config: Config) -> None:
         """Apply another configuration: counters of callers and groups that it does not contain are discarded."""
@@ -155,36 +146,43 @@ class Limiter:
 
     def admit_now(self, rules: Sequence[Rule], identity: str, tokens: int = 0) -> Admission:
         """Decide without other processes: only if there is no `shared`."""
-        claims = claims_of(rules, identity, tokens)
-        return self._counted(Admission(claims, self.state.claim(claims)))
+        caller = caller_scope(identity)
+        bound, is_granted = self.state.admit(rules, caller, tokens)
+        at = self.state.at
+        rejection = None
+        if not is_granted:
+            rejection = self._rejected(rules, [each.wait(each.limit - 1, at) for each in bound.counters])
+        return Admission(
+            rules, caller, tokens, at.now, _tightest(bound.requests, at), _tightest(bound.tokens, at), rejection
+        )
 
     async def admit(self, rules: Sequence[Rule], identity: str, tokens: int = 0) -> Admission:
         """Decide. With other processes, within their time limit. `tokens`: an estimate of those of the request."""
         if self.shared is None:
             return self.admit_now(rules, identity, tokens)
-        claims = claims_of(rules, identity, tokens)
+        caller = caller_scope(identity)
+        claims = claims_of(rules, caller, tokens)
+        since = self._monotonic()
         decision = await self.shared.claim(claims)
         self._note_reachability(decision is not None)
         if decision is None:
             decision = self._claim_locally(claims, self.shared)
         else:
             self.state.adopt(claims, decision)
-        return self._counted(Admission(claims, decision))
+        rejection = None if decision.is_granted else self._rejected(rules, [each.wait for each in decision.usage])
+        counted = [*zip(rules, decision.usage, strict=True)]
+        requests = _tightest_of(each for each in counted if each[0].unit and each[0].kind != "tokens")
+        of_tokens = _tightest_of(each for each in counted if each[0].kind == "tokens")
+        return Admission(rules, caller, tokens, since, requests, of_tokens, rejection)
 
     def end(self, admission: Admission, tokens: int) -> None:
         """Count the end of an admitted call. `tokens`: its input and output, as far as they are known."""
-        changes = [
-            claim.with_amount(-1 if claim.unit == "" else tokens - claim.amount)
-            for claim in admission.claims
-            if claim.unit == "" or (claim.kind == "tokens" and tokens != claim.amount)
-        ]
-        if not changes:
-            return
-        if self.shared:
+        rules, caller, more = admission.rules, admission.caller, tokens - admission.tokens
+        if self.shared is None:
+            self.state.end(rules, caller, more, admission.since)
+        elif changes := self.state.changes_at_end(rules, caller, more, admission.since):
             self.shared.report(changes)
             self.state.apply(changes, self.shared.processes if self.local_since is not None else 1)
-        else:
-            self.state.apply(changes)
 
     async def statuses(self, quota: Quota | None, identity: str) -> list[Status]:
         """Return the limits of a caller, and what remains. Nothing is used.
@@ -192,7 +190,7 @@ class Limiter:
         Calls in progress are those of this process; all else is what all processes count, if they can be reached.
         """
         rules = (*quota.calls, *quota.lists) if quota else ()
-        claims = [claim.with_amount(0) for claim in claims_of(rules, identity, 0)]
+        claims = [claim.with_amount(0) for claim in claims_of(rules, caller_scope(identity), 0)]
         counted = [claim for claim in claims if claim.kind != "concurrent"]
         own = self.state.look(claims)
         decision = await self.shared.claim(counted) if self.shared and counted else None
@@ -201,7 +199,7 @@ class Limiter:
             each if decision is None or claim.kind == "concurrent" else next(shared)
             for claim, each in zip(claims, own.usage, strict=True)
         ]
-        return Admission(claims, Decision(True, usage)).statuses
+        return [_status(rule, each) for rule, each in zip(rules, usage, strict=True)]
 
     def _claim_locally(self, claims: Sequence[Claim], shared: SharedLimits) -> Decision:
         """Decide with the last state: each process uses an equal part of what remained, and later of each limit."""
@@ -223,21 +221,30 @@ class Limiter:
             )
             self.local_since = self.time()
 
-    def _counted(self, admission: Admission) -> Admission:
-        if not admission.is_granted:
-            self.rejected[admission.exceeded.kind] += 1
-        return admission
+    def _rejected(self, rules: Sequence[Rule], waits: Sequence[float]) -> Rejection:
+        rule, wait = max(zip(rules, waits, strict=True), key=lambda pair: pair[1])
+        self.rejected[rule.kind] += 1
+        return Rejection(rule, wait)
 
 
-def _tighter(claim: Claim, usage: Usage, other: Remaining | None) -> Remaining:
-    remaining = claim.limit - usage.used
-    if remaining < 0:
-        remaining = 0
-    if other and (remaining > other.remaining or (remaining == other.remaining and usage.reset <= other.reset)):
-        return other
-    return Remaining(claim.limit, remaining, usage.reset)
+def _tightest(counters: Sequence[Counter], at: Moment) -> Remaining | None:
+    """Return the limit with the least remaining; of equal ones, the last to be reset."""
+    least, found = 0, None
+    for counter in counters:
+        remaining = counter.limit - counter.used
+        if remaining < 0:
+            remaining = 0
+        if found is None or remaining < least or (remaining == least and counter.reset(at) > found.reset(at)):
+            least, found = remaining, counter
+    return Remaining(found.limit, least, found.reset(at)) if found else None
 
 
-def _group_of(scope: str) -> str:
-    kind, _, name = scope.partition(":")
-    return name if kind == "group" else ""
+def _tightest_of(counted: Iterable[tuple[Rule, Usage]]) -> Remaining | None:
+    """Return the same of limits that other processes count, too."""
+    limits = [Remaining(rule.limit, max(0, rule.limit - usage.used), usage.reset) for rule, usage in counted]
+    return min(limits, key=lambda each: (each.remaining, -each.reset), default=None)
+
+
+def _status(rule: Rule, usage: Usage) -> Status:
+    remaining = max(0, rule.limit - usage.used)
+    return Status(rule.group, rule.kind, rule.unit, rule.limit, remaining, usage.reset)

@@ -77,18 +77,21 @@ def _rules(group: str, limits: CallLimits | None) -> Iterator[Rule]:
         yield Rule(group, "list_requests", rate.unit, rate.amount)
 
 
-def claims_of(rules: Sequence[Rule], identity: str, tokens: int) -> list[Claim]:
-    """Return the claims of a request of a caller. `identity`: of the caller; `tokens`: an estimate."""
-    own = f"key:{identity}"
+def caller_scope(identity: str) -> str:
+    """Return the scope of a caller's own counters."""
+    return f"key:{identity}"
+
+
+def scope_of(rule: Rule, caller: str) -> str:
+    """Return the scope in which a limit is counted. `caller`: that of the caller."""
+    return f"group:{rule.group}" if rule.group else caller
+
+
+def claims_of(rules: Sequence[Rule], caller: str, tokens: int) -> list[Claim]:
+    """Return the claims of a request. `caller`: the scope of its caller; `tokens`: an estimate."""
     return [
-        Claim(
-            f"group:{group}" if group else own,
-            kind,
-            unit,
-            limit,
-            tokens if kind == "tokens" else 1,
-        )
-        for group, kind, unit, limit in rules
+        Claim(scope_of(rule, caller), rule.kind, rule.unit, rule.limit, tokens if rule.kind == "tokens" else 1)
+        for rule in rules
     ]
 
 

@@ -31,12 +31,12 @@ _decode = msgspec.msgpack.Decoder(_Record).decode
 
 def packed(name: str, scope: Scope, to_unix: float) -> bytes:
     """Return what is used. `to_unix`: what to add to monotonic seconds. Calls in progress are not kept."""
-    sliding = {
-        unit: _Sliding(_joined(window.entries(), to_unix), window.debt)
-        for unit, window in scope.sliding.items()
-        if window.used
-    }
-    calendar = {unit: (each.period, each.used, each.limit) for unit, each in scope.calendar.items() if each.used}
+    sliding, calendar = {}, {}
+    for unit, counter in scope.counters.items():
+        if isinstance(counter, SlidingWindow) and counter.used:
+            sliding[unit] = _Sliding(_joined(counter.entries(), to_unix), counter.debt)
+        elif isinstance(counter, CalendarWindow) and counter.used:
+            calendar[unit] = (counter.period, counter.used, counter.limit)
     return msgspec.msgpack.encode(_Record(name, sliding, calendar))
 
 
@@ -51,20 +51,16 @@ def restore(state: LimitState, data: bytes, monotonic: float, to_unix: float) ->
         seconds = SLIDING.get(name.rpartition("/")[2])
         if seconds is None or of.debt < 0:
             raise ValueError("a window without a length")
-        window = SlidingWindow()
-        for time, count in sorted(of.entries):
-            # A clock that was set back must not extend the window.
-            at = min(time - to_unix, monotonic)
-            if count > 0 and (of.debt or at + seconds > monotonic):
-                window.restore(at, count)
-        window.add_debt(of.debt)
-        before = scope.sliding.get(name)
-        if before is None or before.used < window.used:
-            scope.sliding[name] = window
+        # A clock that was set back must not extend the window.
+        entries = [(min(time - to_unix, monotonic), count) for time, count in sorted(of.entries) if count > 0]
+        entries = [(at, count) for at, count in entries if of.debt or at + seconds > monotonic]
+        window = scope.counter(name)
+        if isinstance(window, SlidingWindow) and window.used < of.debt + sum(count for _, count in entries):
+            window.replace(entries, of.debt)
     for name, (period, used, limit) in record.calendar.items():
-        present = scope.calendar.get(name)
-        if present is None or (period, used) > (present.period, present.used):
-            scope.calendar[name] = CalendarWindow(period, used, limit)
+        counter = scope.counter(name)
+        if isinstance(counter, CalendarWindow) and (period, used) > (counter.period, counter.used):
+            counter.period, counter.used, counter.limit = period, used, counter.limit or limit
     return record.name
 
 

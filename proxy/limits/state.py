@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
@@ -10,41 +9,54 @@ from datetime import tzinfo
 from msgspec import Struct, field
 
 from proxy.config.call_limits import SLIDING, UNITS
-from proxy.limits.claims import KINDS, Claim, Decision, Usage
-from proxy.limits.windows import Calendar, CalendarWindow, Period, SlidingWindow
+from proxy.limits.calendar import Calendar, Moment
+from proxy.limits.claims import KINDS, Claim, Decision, Kind, Usage
+from proxy.limits.dropped import Dropped
+from proxy.limits.quota import Rule, scope_of
+from proxy.limits.windows import CalendarWindow, CallsInProgress, Counter, SlidingWindow
 
 MAX_SCOPES = 200_000
 """Callers and groups whose counters are kept. Beyond, some are dropped."""
-WARNING_SECONDS = 3600.0
-"""Between two warnings that some are dropped."""
-_log = logging.getLogger("models_proxy")
-_NAMES = {kind: {unit: f"{kind}/{unit}" for unit in UNITS} for kind in KINDS}
+_SWEEP = 16
+"""Decisions between two checks whether a scope is still used. Beside them, there is one for each new scope."""
+_DROPPED = (
+    "limits: more than %d callers and groups have used their limits: the counters of some are dropped, "
+    "which can admit them above their limits; set limits for groups instead (`group_limits`)"
+)
+_NAMES = {kind: {unit: f"{kind}/{unit}" for unit in (*UNITS, "")} for kind in KINDS}
+
+
+class Bound(Struct, frozen=True, gc=False):
+    """The counters of the limits of one caller: all, and by what is added to them."""
+
+    rules: Sequence[Rule]
+    counters: tuple[Counter, ...]
+    """One for each rule."""
+    requests: tuple[Counter, ...]
+    in_flight: tuple[Counter, ...]
+    tokens: tuple[Counter, ...]
+    scopes: tuple[str, ...]
 
 
 class Scope(Struct, gc=False):
     """The counters of one caller, or of one group."""
 
-    in_flight: int = 0
-    sliding: dict[str, SlidingWindow] = field(default_factory=dict)
-    calendar: dict[str, CalendarWindow] = field(default_factory=dict)
-    """By kind and unit, such as `requests/m`."""
+    counters: dict[str, Counter] = field(default_factory=dict)
+    """By kind and unit, such as `requests/m`; `concurrent/` are the calls in progress."""
+    bound: Bound | None = None
+    """For the rules that were applied last."""
 
     @property
-    def used(self) -> int:
-        """The usage of the limit of calls in progress."""
-        return self.in_flight
+    def in_flight(self) -> int:
+        counter = self.counters.get(_NAMES["concurrent"][""])
+        return counter.used if counter else 0
 
-
-class _Moment(Struct, frozen=True, gc=False):
-    """The time, on both clocks and in the calendar."""
-
-    now: float
-    time: float
-    day: Period
-    month: Period
-
-
-_Counter = Scope | SlidingWindow | CalendarWindow
+    def counter(self, name: str) -> Counter:
+        """Return a counter, a new one if there is none."""
+        counter = self.counters.get(name)
+        if counter is None:
+            counter = self.counters[name] = _new_counter(name)
+        return counter
 
 
 class LimitState:
@@ -54,172 +66,213 @@ class LimitState:
         """`time` returns Unix seconds; `zone`: of days and months."""
         self._monotonic = monotonic
         self._time = time
-        self._calendar = Calendar(zone)
+        self.at = Moment(Calendar(zone))
+        """The time of the last decision or change."""
         self.scopes: OrderedDict[str, Scope] = OrderedDict()
         """The most recently checked ones (see `_sweep`) are last."""
         self.changed: set[str] | None = None
         """The scopes that have changed since they were stored; None if they are not stored."""
-        self.dropped = 0
-        """How many scopes were dropped although their limits were used."""
-        self._next_warning = float("-inf")
+        self.dropped = Dropped(monotonic, _DROPPED, MAX_SCOPES)
+        """Scopes that were dropped although their limits were used."""
+        self._due = 0
+        """Decisions since the last check of a scope; a new one counts as several."""
 
     def set_zone(self, zone: tzinfo) -> None:
-        self._calendar = Calendar(zone)
+        self.at = Moment(Calendar(zone))
+
+    # -- the limits of one caller, counted by this process alone -------------------------------------------------------
+
+    def admit(self, rules: Sequence[Rule], caller: str, tokens: int) -> tuple[Bound, bool]:
+        """Count a request if all limits allow it. `caller`: its scope; `tokens`: an estimate.
+
+        Returns the counters, and whether it was counted.
+        """
+        at = self._now()
+        bound = self._bound(rules, caller)
+        for counter in bound.counters:
+            counter.advance(at)
+            if counter.used >= counter.limit:
+                return bound, False
+        for counter in bound.requests:
+            counter.add(1, at)
+        for counter in bound.in_flight:
+            counter.used += 1
+        for counter in bound.tokens:
+            counter.add(tokens, at)
+        if self.changed is not None:
+            self.changed.update(bound.scopes)
+        return bound, True
+
+    def end(self, rules: Sequence[Rule], caller: str, tokens: int, since: float) -> None:
+        """Count the end of a call. `tokens`: what is added to its estimate; `since`: when it was admitted.
+
+        Tokens that have expired are not taken back: that would free what others have used since.
+        """
+        at = self._now()
+        bound = self._bound(rules, caller)
+        for counter in bound.in_flight:
+            counter.add(-1, at)
+        if not tokens:
+            return
+        for counter in bound.tokens:
+            counter.advance(at)
+            if tokens > 0 or not counter.has_forgotten(at.now - since, at):
+                counter.add(tokens, at)
+        if self.changed is not None:
+            self.changed.update(bound.scopes)
+
+    def changes_at_end(self, rules: Sequence[Rule], caller: str, tokens: int, since: float) -> list[Claim]:
+        """Return what `end` would change."""
+        at = self._now()
+        changes = []
+        for rule, counter in zip(rules, self._bound(rules, caller).counters, strict=True):
+            amount = -1 if rule.kind == "concurrent" else tokens if rule.kind == "tokens" else 0
+            is_late = rule.kind == "tokens" and tokens < 0 and counter.has_forgotten(at.now - since, at)
+            if amount and not is_late:
+                changes.append(Claim(scope_of(rule, caller), rule.kind, rule.unit, rule.limit, amount))
+        return changes
+
+    # -- claims of other processes, and decisions with a part of the limits --------------------------------------------
 
     def claim(self, claims: Sequence[Claim], factor: int = 1) -> Decision:
         """Decide. `factor`: multiplies the amounts, for a process that counts locally."""
-        at = self._moment()
-        self._sweep(at)
-        counters = [self._advanced(claim, at) for claim in claims]
-        is_granted = True
-        for claim, counter in zip(claims, counters, strict=True):
-            if counter.used > _free(claim, factor):
-                is_granted = False
-        if not is_granted:
-            return Decision(
-                False,
-                [
-                    _usage(claim, counter, _wait(claim, counter, at, factor), at)
-                    for claim, counter in zip(claims, counters, strict=True)
-                ],
-            )
-        for claim, counter in zip(claims, counters, strict=True):
-            self._add(claim, counter, claim.amount if claim.unit == "" else claim.amount * factor, at.now)
-        return Decision(
-            True, [_usage(claim, counter, 0.0, at) for claim, counter in zip(claims, counters, strict=True)]
-        )
+        at = self._now()
+        counters = [self._counter(claim, at) for claim in claims]
+        waits = [counter.wait(_free(claim, factor), at) for claim, counter in zip(claims, counters, strict=True)]
+        is_granted = not any(waits)
+        if is_granted:
+            for claim, counter in zip(claims, counters, strict=True):
+                self._add(claim, counter, factor, at)
+        usage = [
+            Usage(counter.used, max(wait, 0.001) if wait else 0.0, counter.reset(at))
+            for counter, wait in zip(counters, waits, strict=True)
+        ]
+        return Decision(is_granted, usage)
 
     def look(self, claims: Sequence[Claim]) -> Decision:
         """Return what is used, without any change."""
-        at = self._moment()
-        return Decision(True, [_usage(claim, self._advanced(claim, at), 0.0, at) for claim in claims])
+        at = self._now()
+        counters = [self._counter(claim, at) for claim in claims]
+        return Decision(True, [Usage(counter.used, 0.0, counter.reset(at)) for counter in counters])
 
     def apply(self, changes: Iterable[Claim], factor: int = 1) -> None:
         """Add changes unconditionally."""
-        at = self._moment()
+        at = self._now()
         for change in changes:
-            amount = change.amount if change.unit == "" else change.amount * factor
-            self._add(change, self._advanced(change, at), amount, at.now)
+            self._add(change, self._counter(change, at), factor, at)
 
     def release(self, scope: str, number: int) -> None:
         """End calls in progress."""
         if found := self.scopes.get(scope):
-            found.in_flight = max(0, found.in_flight - number)
+            found.counter(_NAMES["concurrent"][""]).add(-number, self.at)
 
     def adopt(self, claims: Sequence[Claim], decision: Decision) -> None:
         """Adopt what was counted for several processes, except calls in progress, which are those of this one."""
-        at = self._moment()
-        self._sweep(at)
+        at = self._now()
         for claim, usage in zip(claims, decision.usage, strict=True):
-            if claim.kind == "concurrent":
-                if decision.is_granted:
-                    self.scope(claim.scope).in_flight += claim.amount
-                continue
-            window = self._advanced(claim, at)
-            assert not isinstance(window, Scope), "only that of calls in progress"
-            if isinstance(window, SlidingWindow):
-                window.adopt(usage.used, at.now, SLIDING[claim.unit], claim.limit)
-            else:
-                window.used = usage.used
-            if self.changed is not None:
-                self.changed.add(claim.scope)
+            counter = self._counter(claim, at)
+            if not isinstance(counter, CallsInProgress):
+                counter.adopt(usage.used, at)
+                self._note(claim)
+            elif decision.is_granted:
+                counter.add(claim.amount, at)
 
     def keep_only(self, exists: Callable[[str], bool]) -> None:
         """Drop the scopes that do not exist any more. Their calls in progress are still counted."""
         for name in [name for name, scope in self.scopes.items() if not exists(name) and not scope.in_flight]:
-            del self.scopes[name]
-            if self.changed is not None:
-                self.changed.add(name)
+            self._drop(name)
 
-    def _moment(self) -> _Moment:
-        time = self._time()
-        return _Moment(self._monotonic(), time, self._calendar.period("d", time), self._calendar.period("month", time))
+    # -- counters ------------------------------------------------------------------------------------------------------
 
-    # -- one claim -----------------------------------------------------------------------------------------------------
-
-    def _advanced(self, claim: Claim, at: _Moment) -> _Counter:
-        """Return the counter of a limit, without what has expired. That of calls in progress is the scope."""
-        unit = claim.unit
-        scope = self.scopes.get(claim.scope) or self.scope(claim.scope)
-        if unit == "":
-            return scope
-        key = _NAMES[claim.kind][unit]
-        seconds = SLIDING.get(unit)
-        if seconds is None:
-            days = scope.calendar.get(key)
-            if days is None:
-                days = scope.calendar[key] = CalendarWindow()
-            days.advance((at.day if unit == "d" else at.month).number, claim.limit)
-            return days
-        window = scope.sliding.get(key)
-        if window is None:
-            window = scope.sliding[key] = SlidingWindow()
-        window.advance(at.now, seconds, claim.limit)
-        return window
-
-    def _add(self, claim: Claim, counter: _Counter, amount: int, now: float) -> None:
-        if isinstance(counter, SlidingWindow):
-            counter.add(amount, now, SLIDING[claim.unit], claim.limit)
-        elif isinstance(counter, CalendarWindow):
-            used = counter.used + amount
-            counter.used = used if used > 0 else 0
-        else:
-            number = counter.in_flight + amount
-            counter.in_flight = number if number > 0 else 0
-            return
-        if self.changed is not None:
-            self.changed.add(claim.scope)
+    def _now(self) -> Moment:
+        """Return the present moment. Scopes are dropped here only: before any is used."""
+        at = self.at
+        at.set(self._monotonic(), self._time())
+        self._due += 1
+        while self._due >= _SWEEP:
+            self._due -= _SWEEP
+            self._sweep(at)
+        return at
 
     def scope(self, name: str) -> Scope:
         """Return the counters of a caller or group, new ones if there are none."""
         scope = self.scopes.get(name)
         if scope is None:
             scope = self.scopes[name] = Scope()
+            self._due += _SWEEP
         return scope
+
+    def _bound(self, rules: Sequence[Rule], caller: str) -> Bound:
+        """Return the counters of a caller."""
+        scope = self.scopes.get(caller) or self.scope(caller)
+        bound = scope.bound
+        if bound is None or bound.rules is not rules:
+            bound = scope.bound = self._bind(rules, caller)
+        return bound
+
+    def _bind(self, rules: Sequence[Rule], caller: str) -> Bound:
+        counters = tuple(self.scope(scope_of(rule, caller)).counter(_NAMES[rule.kind][rule.unit]) for rule in rules)
+        by_kind: dict[Kind, list[Counter]] = {kind: [] for kind in KINDS}
+        for rule, counter in zip(rules, counters, strict=True):
+            counter.set_limit(rule.limit)
+            by_kind[rule.kind].append(counter)
+        return Bound(
+            rules,
+            counters,
+            requests=(*by_kind["requests"], *by_kind["list_requests"]),
+            in_flight=(*by_kind["concurrent"],),
+            tokens=(*by_kind["tokens"],),
+            scopes=tuple(dict.fromkeys(scope_of(rule, caller) for rule in rules)),
+        )
+
+    def _counter(self, claim: Claim, at: Moment) -> Counter:
+        """Return the counter of a limit, without what has expired."""
+        scope = self.scopes.get(claim.scope) or self.scope(claim.scope)
+        counter = scope.counter(_NAMES[claim.kind][claim.unit])
+        if counter.limit != claim.limit:
+            counter.set_limit(claim.limit)
+        counter.advance(at)
+        return counter
+
+    def _add(self, claim: Claim, counter: Counter, factor: int, at: Moment) -> None:
+        if isinstance(counter, CallsInProgress):
+            counter.add(claim.amount, at)
+        else:
+            counter.add(claim.amount * factor, at)
+            self._note(claim)
+
+    def _note(self, claim: Claim) -> None:
+        if self.changed is not None:
+            self.changed.add(claim.scope)
 
     # -- memory --------------------------------------------------------------------------------------------------------
 
-    def _sweep(self, at: _Moment) -> None:
+    def _sweep(self, at: Moment) -> None:
         """Check the least recently checked scope, and drop it if its limits are unused."""
         scopes = self.scopes
         if not scopes:
             return
         name = next(iter(scopes))
         scope = scopes[name]
-        is_used = _is_used(scope, at)
-        if scope.in_flight or (is_used and len(scopes) <= MAX_SCOPES):
+        is_used = any(counter.is_used(at) for counter in scope.counters.values())
+        if name.startswith("group:") or scope.in_flight or (is_used and len(scopes) <= MAX_SCOPES):
             scopes.move_to_end(name)
             return
         if is_used:
-            self._note_dropped(at.now)
-        del scopes[name]
+            self.dropped.add()
+        self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        del self.scopes[name]
         if self.changed is not None:
             self.changed.add(name)
 
-    def _note_dropped(self, now: float) -> None:
-        self.dropped += 1
-        if now >= self._next_warning:
-            self._next_warning = now + WARNING_SECONDS
-            _log.warning(
-                "limits: more than %d callers and groups have used their limits: the counters of some are dropped, "
-                "which can admit them above their limits; set limits for groups instead (`group_limits`)",
-                MAX_SCOPES,
-            )
 
-
-def _is_used(scope: Scope, at: _Moment) -> bool:
-    for name, window in scope.sliding.items():
-        if window.seconds_until_empty(at.now, SLIDING[_unit_of(name)], window.limit) > 0:
-            return True
-    for name, days in scope.calendar.items():
-        if days.is_used((at.day if _unit_of(name) == "d" else at.month).number):
-            return True
-    return False
-
-
-def _unit_of(name: str) -> str:
-    """Return the unit in a name of `Scope.sliding` and `Scope.calendar`."""
-    return name.rpartition("/")[2]
+def _new_counter(name: str) -> Counter:
+    unit = name.rpartition("/")[2]
+    if seconds := SLIDING.get(unit):
+        return SlidingWindow(seconds)
+    return CalendarWindow(unit) if unit else CallsInProgress()
 
 
 def _free(claim: Claim, factor: int) -> int:
@@ -232,26 +285,3 @@ def _free(claim: Claim, factor: int) -> int:
         return max(1, claim.limit // factor) - claim.amount
     # At least one request can be made, however many processes there are.
     return max(0, claim.limit - claim.amount * factor)
-
-
-def _wait(claim: Claim, counter: _Counter, at: _Moment, factor: int) -> float:
-    """Return the seconds until a claim can be granted, 0 if it can."""
-    free = _free(claim, factor)
-    if counter.used <= free:
-        return 0.0
-    if isinstance(counter, SlidingWindow):
-        return max(0.001, counter.seconds_until(free, at.now, SLIDING[claim.unit], claim.limit))
-    return 1.0 if claim.unit == "" else _until_period_ends(claim, at)
-
-
-def _usage(claim: Claim, counter: _Counter, wait: float, at: _Moment) -> Usage:
-    if isinstance(counter, SlidingWindow):
-        return Usage(counter.used, wait, counter.seconds_until_empty(at.now, SLIDING[claim.unit], claim.limit))
-    if isinstance(counter, CalendarWindow):
-        return Usage(counter.used, wait, _until_period_ends(claim, at))
-    return Usage(counter.in_flight, wait, 0.0)
-
-
-def _until_period_ends(claim: Claim, at: _Moment) -> float:
-    left = (at.day if claim.unit == "d" else at.month).ends_at - at.time
-    return left if left > 1.0 else 1.0

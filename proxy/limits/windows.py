@@ -1,13 +1,14 @@
-"""Windows of time, in which amounts are counted. Pure: the time is an argument."""
+"""Counters: windows of time, in which amounts are counted, and calls in progress. Pure: the time is an argument."""
 
 from __future__ import annotations
 
 import math
 from array import array
-from datetime import date, datetime, timedelta, tzinfo
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from msgspec import Struct, field
+
+from proxy.limits.calendar import Moment
 
 EXACT = 128
 """Up to this limit a sliding window keeps the time of each request."""
@@ -22,193 +23,252 @@ class SlidingWindow(Struct, gc=False):
     replaces entries that expire.
     """
 
-    used: int = 0
-    """The sum of the counts, and the debt."""
-    debt: int = 0
+    seconds: float
     limit: int = 1
-    """At the last `advance`; before the first one, the smallest one."""
-    # Arrays are small, and the garbage collector does not scan them: there can be thousands of windows.
-    _times: array[float] = field(default_factory=lambda: array("d"))
-    _counts: array[int] = field(default_factory=lambda: array("q"))
+    used: int = 0
+    """The sum of the counts, and the debt. `advance` is called before it is read, and before all other methods."""
+    debt: int = 0
+    _expires_at: float = math.inf
+    """When the oldest entry expires."""
+    # Pairs of a time and a count, the oldest first. An array is small, and the garbage collector does not scan it.
+    _entries: array[float] = field(default_factory=lambda: array("d"))
 
     @property
     def in_window(self) -> int:
         """The sum of the counts."""
         return self.used - self.debt
 
-    def advance(self, now: float, seconds: float, limit: int) -> None:
-        """Drop what has expired. Called before every other method."""
+    def set_limit(self, limit: int) -> None:
         self.limit = limit
-        times, counts = self._times, self._counts
-        while times and times[0] + seconds <= now:
-            if self.debt and times[-1] + seconds <= now:
-                self._pay_periods(now, seconds, limit)
-                return
-            expired_at, count = times.pop(0) + seconds, counts.pop(0)
-            self.used -= count
-            if self.debt:
-                paid = min(self.debt, count)
-                self.add_debt(-paid)
-                self._append(expired_at, paid)
 
-    def _pay_periods(self, now: float, seconds: float, limit: int) -> None:
-        """Reduce the debt after everything in the window has expired: by the limit for each period since then."""
-        last = self._times[-1]
-        periods = int((now - last) // seconds)
-        rest = self.used - limit * periods
-        self.clear()
-        if rest > 0:
-            self._append(last + periods * seconds, min(rest, limit))
-            self.add_debt(rest - self.used)
+    def advance(self, at: Moment) -> None:
+        """Drop what has expired."""
+        if self._expires_at <= at.now:
+            self._drop_expired(at.now)
 
-    def add(self, amount: int, now: float, seconds: float, limit: int) -> None:
-        """`amount`: negative to take back a part of what was added before."""
+    def add(self, amount: int, at: Moment) -> None:
+        """`amount`: negative to take back a part of what was added within the window."""
         if amount <= 0:
-            self._remove_last(-amount)
+            self._take_back(-amount)
             return
+        limit, now = self.limit, at.now
         if self.used + amount > limit:
             fits = max(0, min(amount, limit - self.in_window))
             self.add_debt(amount - fits)
+            if not fits:
+                return
             amount = fits
-        if amount:
-            times = self._times
-            grain = 0.0 if limit <= EXACT else seconds / SLOTS
-            if times and _is_same(times[-1], now, grain):
-                times[-1] = now
-                self._counts[-1] += amount
-                self.used += amount
-            else:
-                self._append(now, amount)
+        self.used += amount
+        entries = self._entries
+        if entries:
+            last = entries[-2]
+            grain = 0.0 if limit <= EXACT else self.seconds / SLOTS
+            if last >= now or (grain > 0.0 and last // grain == now // grain):  # in the same slot
+                entries[-1] += amount
+                if now > last:
+                    entries[-2] = now
+                    if len(entries) == 2:
+                        self._expires_at = now + self.seconds
+                return
+        else:
+            self._expires_at = now + self.seconds
+        entries.append(now)
+        entries.append(amount)
 
     def add_debt(self, amount: int) -> None:
         """`amount`: negative to pay."""
         self.debt += amount
         self.used += amount
 
-    def adopt(self, used: int, now: float, seconds: float, limit: int) -> None:
+    def adopt(self, used: int, at: Moment) -> None:
         """Adopt the usage of all processes, as the process that counts for all has reported it."""
         if used >= self.used:
-            self.add(used - self.used, now, seconds, limit)
+            self.add(used - self.used, at)
             return
         surplus = self.used - used
-        while surplus and self._times:  # the oldest has expired there
-            part = min(surplus, self._counts[0])
-            self._counts[0] -= part
-            self.used -= part
-            surplus -= part
-            if not self._counts[0]:
-                self._times.pop(0)
-                self._counts.pop(0)
-        self.add_debt(-min(surplus, self.debt))
+        in_window = min(surplus, self.in_window)
+        self._remove_oldest(in_window)  # it has expired there
+        self.add_debt(in_window - surplus)
 
-    def seconds_until(self, used: int, now: float, seconds: float, limit: int) -> float:
-        """Until no more than this is used."""
+    def wait(self, used: int, at: Moment) -> float:
+        """Seconds until no more than this is used."""
         need = self.used - used
         if need <= 0:
             return 0.0
-        for time, count in zip(self._times, self._counts, strict=True):
+        for time, count in self.entries():
             need -= count
             if need <= 0:
-                return time + seconds - now
-        last = self._times[-1] if self._times else now
-        return last + seconds * (1 + math.ceil(need / limit)) - now
+                return time + self.seconds - at.now
+        return self._last(at) + self.seconds * (1 + math.ceil(need / self.limit)) - at.now
 
-    def seconds_until_empty(self, now: float, seconds: float, limit: int) -> float:
-        if not self._times:
+    def reset(self, at: Moment) -> float:
+        """Seconds until it is unused."""
+        entries = self._entries
+        if not entries:
             return 0.0
-        if not self.debt:
-            left = self._times[-1] + seconds - now
-            return left if left > 0.0 else 0.0
-        return max(0.0, self._times[-1] + seconds * (1 + math.ceil(self.debt / limit)) - now)
+        left = entries[-2] + self.seconds - at.now
+        if self.debt:
+            left += self.seconds * math.ceil(self.debt / self.limit)
+        return left if left > 0.0 else 0.0
+
+    def is_used(self, at: Moment) -> bool:
+        return self.reset(at) > 0
+
+    def has_forgotten(self, seconds: float, at: Moment) -> bool:
+        """Whether what was added so many seconds ago does not count any more."""
+        return seconds >= self.seconds
 
     def entries(self) -> list[tuple[float, int]]:
         """Times and counts, the oldest first."""
-        return [*zip(self._times, self._counts, strict=True)]
+        entries = self._entries
+        return [(entries[index], int(entries[index + 1])) for index in range(0, len(entries), 2)]
 
-    def restore(self, time: float, count: int) -> None:
-        """Add an entry of an earlier process, not older than those before."""
-        self._append(time, count)
+    def replace(self, entries: Iterable[tuple[float, int]], debt: int) -> None:
+        """Replace everything by these entries, the oldest first."""
+        del self._entries[:]
+        self.used = self.debt = debt
+        for time, count in entries:
+            self._append(time, count)
+        self._set_expiry()
 
-    def clear(self) -> None:
-        del self._times[:]
-        del self._counts[:]
-        self.used = self.debt = 0
+    def _last(self, at: Moment) -> float:
+        return self._entries[-2] if self._entries else at.now
 
     def _append(self, time: float, count: int) -> None:
-        self._times.append(time)
-        self._counts.append(count)
+        self._entries.extend((time, count))
         self.used += count
 
-    def _remove_last(self, amount: int) -> None:
+    def _set_expiry(self) -> None:
+        self._expires_at = self._entries[0] + self.seconds if self._entries else math.inf
+
+    def _drop_expired(self, now: float) -> None:
+        entries, seconds = self._entries, self.seconds
+        while entries and entries[0] + seconds <= now:
+            if self.debt and entries[-2] + seconds <= now:
+                self._pay_periods(now)
+                return
+            expired_at, count = entries[0] + seconds, int(entries[1])
+            del entries[:2]
+            self.used -= count
+            if self.debt:
+                paid = min(self.debt, count)
+                self.add_debt(-paid)
+                self._append(expired_at, paid)
+        self._set_expiry()
+
+    def _pay_periods(self, now: float) -> None:
+        """Reduce the debt after everything in the window has expired: by the limit for each period since then."""
+        last = self._entries[-2]
+        periods = int((now - last) // self.seconds)
+        rest = max(0, self.used - self.limit * periods)
+        in_window = min(rest, self.limit)
+        self.replace([(last + periods * self.seconds, in_window)] if rest else [], rest - in_window)
+
+    def _take_back(self, amount: int) -> None:
         paid = min(amount, self.debt)
         self.add_debt(-paid)
-        amount -= paid
-        while amount and self._times:
-            part = min(amount, self._counts[-1])
-            self._counts[-1] -= part
-            self.used -= part
+        self._remove_oldest(min(amount - paid, self.in_window))
+
+    def _remove_oldest(self, amount: int) -> None:
+        """The oldest, so that nothing expires too soon. `amount`: at most that of all."""
+        entries = self._entries
+        self.used -= amount
+        while amount:
+            part = min(amount, int(entries[1]))
+            entries[1] -= part
             amount -= part
-            if not self._counts[-1]:
-                self._times.pop()
-                self._counts.pop()
-
-
-def _is_same(before: float, now: float, grain: float) -> bool:
-    """Whether two times are in the same slot."""
-    return before >= now or (grain > 0.0 and before // grain == now // grain)
+            if not entries[1]:
+                del entries[:2]
+        self._set_expiry()
 
 
 class CalendarWindow(Struct, gc=False):
     """The usage in a day or a month. Usage above the limit counts against the next periods."""
 
+    unit: str
+    limit: int = 0
     period: int = 0
     """Consecutive numbers, as in `Period`."""
     used: int = 0
-    limit: int = 0
+    """`advance` is called before it is read, and before all other methods."""
 
-    def advance(self, period: int, limit: int) -> None:
-        """Begin another period. A clock that was set back continues the later one."""
+    def set_limit(self, limit: int) -> None:
         if limit < self.limit and self.used > limit:  # only what was above the earlier limit is a debt
             self.used = limit + max(0, self.used - self.limit)
         self.limit = limit
-        if period > self.period:
-            self.used = max(0, self.used - limit * (period - self.period)) if self.period else 0
-            self.period = period
 
-    def is_used(self, period: int) -> bool:
-        """Whether anything would be used in a later period."""
+    def advance(self, at: Moment) -> None:
+        """Begin another period."""
+        period = at.day if self.unit == "d" else at.month
+        if period != self.period:
+            self._begin(period)
+
+    def add(self, amount: int, at: Moment) -> None:
+        used = self.used + amount
+        self.used = used if used > 0 else 0
+
+    def adopt(self, used: int, at: Moment) -> None:
+        """Adopt the usage of all processes."""
+        self.used = used
+
+    def wait(self, used: int, at: Moment) -> float:
+        """Seconds until no more than this is used."""
+        return self._seconds_until(used, at) if self.used > used else 0.0
+
+    def reset(self, at: Moment) -> float:
+        """Seconds until it is unused, at least those of the present period."""
+        return self._seconds_until(0, at)
+
+    def is_used(self, at: Moment) -> bool:
+        """Whether anything is used now, or would be in a later period."""
+        period = at.day if self.unit == "d" else at.month
         return self.used > self.limit * max(0, period - self.period)
 
+    def has_forgotten(self, seconds: float, at: Moment) -> bool:
+        """Whether what was added so many seconds ago does not count any more, except as a debt."""
+        return at.calendar.is_before(self.unit, seconds, at.time)
 
-class Period(NamedTuple):
-    """A day or a month."""
+    def _begin(self, period: int) -> None:
+        if period > self.period:
+            self.used = max(0, self.used - self.limit * (period - self.period)) if self.period else 0
+        elif period == self.period - 1:
+            return  # a clock that was set back over midnight: the later period continues
+        self.period = period  # also an earlier one, if a wrong clock was far ahead
 
-    number: int
-    """That of the next one is greater by 1."""
-    ends_at: float
-    """Unix seconds."""
+    def _seconds_until(self, used: int, at: Moment) -> float:
+        need = self.used - used
+        periods = 1 if need <= self.limit else math.ceil(need / self.limit)
+        return at.calendar.seconds_until(self.unit, self.period + periods, at.time)
 
 
-class Calendar:
-    """The days and months of a time zone."""
+class CallsInProgress(Struct, gc=False):
+    """The calls in progress."""
 
-    def __init__(self, zone: tzinfo) -> None:
-        self._zone = zone
-        self._from = self._until = 0.0
-        """The time for which the periods are those below."""
-        self._day = self._month = Period(0, 0.0)
+    limit: int = 0
+    used: int = 0
 
-    def period(self, unit: str, time: float) -> Period:
-        """Return the day (`d`) or the month (`month`) of a time in Unix seconds."""
-        if not self._from <= time < self._until:
-            self._set(datetime.fromtimestamp(time, self._zone).date())
-        return self._day if unit == "d" else self._month
+    def set_limit(self, limit: int) -> None:
+        self.limit = limit
 
-    def _set(self, day: date) -> None:
-        next_month = date(day.year + day.month // 12, day.month % 12 + 1, 1)
-        self._day = Period(day.toordinal(), self._begin(day + timedelta(days=1)))
-        self._month = Period(day.year * 12 + day.month, self._begin(next_month))
-        self._from, self._until = self._begin(day), self._day.ends_at
+    def advance(self, at: Moment) -> None:
+        """Nothing expires."""
 
-    def _begin(self, day: date) -> float:
-        return datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp()
+    def add(self, amount: int, at: Moment) -> None:
+        used = self.used + amount
+        self.used = used if used > 0 else 0
+
+    def wait(self, used: int, at: Moment) -> float:
+        """Seconds until it can be worth a retry."""
+        return 1.0 if self.used > used else 0.0
+
+    def reset(self, at: Moment) -> float:
+        return 0.0
+
+    def is_used(self, at: Moment) -> bool:
+        return self.used > 0
+
+    def has_forgotten(self, seconds: float, at: Moment) -> bool:
+        return False
+
+
+Counter = SlidingWindow | CalendarWindow | CallsInProgress

@@ -212,9 +212,7 @@ class Deployment:
             shown["usage"] = self._shared.operations.usage.state._asdict()
         if sharing and (state := sharing.state):
             shown["valkey"] = state._asdict()
-        if limits := self._shared.limiter(self.config).where_counted:
-            shown["limits"] = limits
-        return shown
+        return {**shown, **self._shared.limiter(self.config).shown}
 
     def _reported(self, report: Report) -> None:
         """After each refresh. A provider whose list was fetched can be reached."""

@@ -55,8 +55,8 @@ def stored_usage(config: Config, directory: ListDirectory | None, usage: Usage, 
 def stored_limits(
     config: Config, directory: ListDirectory | None, limiter: Limiter, clock: Clock
 ) -> StoredLimits | None:
-    """None also with `store.valkey`, which keeps counters itself."""
-    if directory is None or config.store.directory is None or config.store.valkey is not None:
+    """Also with `store.valkey`: for a start while it is unreachable."""
+    if directory is None or config.store.directory is None:
         return None
     from proxy.server.stored_limits import LimitFiles, StoredLimits
 

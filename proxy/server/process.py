@@ -93,7 +93,8 @@ def _of_limits(report: LimitReport) -> Values:
     return {
         "models_proxy_limit_rejections_total": [((kind,), report.rejected.get(kind, 0)) for kind in KINDS],
         "models_proxy_limits_local": [((), int(report.is_local))],
-        "models_proxy_limit_counters_dropped_total": [((), report.dropped)],
+        "models_proxy_limit_counters_dropped_total": [((reason,), n) for reason, n in report.dropped.items()],
+        "models_proxy_limit_counters_not_stored": [((), report.not_stored)],
     }
 
 

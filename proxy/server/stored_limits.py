@@ -1,7 +1,8 @@
 """The counters of limits in `store.directory`: a restart does not reset them.
 
 Each process has its own file, which it replaces as a whole, and reads the files of all processes: of one counter, the
-greatest value applies. A process that is killed loses what it has counted since its last write.
+greatest value applies. A process that is killed loses what it has counted since its last write. With `store.valkey`,
+they are the last known ones, with the number of processes that counted together: for a start without the server.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import accumulate, islice
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +21,7 @@ from proxy.clock import Clock
 from proxy.cooperative import NEXT_TURN
 from proxy.errors import describe_bug
 from proxy.limits import records
+from proxy.limits.dropped import Dropped
 from proxy.limits.limiter import Limiter
 from proxy.server.periodic_writes import PeriodicWrites
 from proxy.store.directory import ListDirectory
@@ -28,14 +32,30 @@ FLUSH_SECONDS = 2.0
 """Seconds between two writes. Later changes are lost if the process is killed."""
 MAX_PROCESSES = 80
 """Processes that use one directory: workers, and those that are replaced."""
-_MAX_BYTES = 60 * 1024 * 1024
+MAX_BYTES = 60 * 1024 * 1024
+"""Of a file. Further records are not written."""
+_FRAME = 1024
+"""Bytes of a file beside the records, and `_OF_RECORD` of each one beside its own."""
+_OF_RECORD = 5
+_NOT_STORED = (
+    "store.directory: the counters of limits need more than %d MiB: some are not written, and are lost by a restart; "
+    "set limits for groups instead (`group_limits`)"
+)
 _BATCH = 200
 """Scopes that are encoded in one step of the event loop."""
-_KIND, _SCHEMA = b"limits", 1
+_KIND, _SCHEMA = b"limits", 2
 _FILE = re.compile(r"limits-[0-9]{1,2}")
 
 _log = logging.getLogger("models_proxy")
-_decode = msgspec.msgpack.Decoder(list[bytes]).decode
+_decode = msgspec.msgpack.Decoder(tuple[int, list[bytes]]).decode
+
+
+class Kept(NamedTuple):
+    """The contents of files."""
+
+    processes: int
+    """How many processes counted together."""
+    records: Sequence[bytes]
 
 
 class LimitFiles:
@@ -46,24 +66,23 @@ class LimitFiles:
         self._own: tuple[Disk, str] | None = None
         """The file of this process, and its name."""
 
-    def read(self) -> Sequence[bytes]:
-        """Return the records of all processes. A file that cannot be used is logged and skipped."""
+    def read(self) -> Kept:
+        """Return what all processes have written. A file that cannot be used is logged and skipped."""
         disk = Disk(self._path)
-        found: list[bytes] = []
+        processes, found = 1, list[bytes]()
         for name in sorted(file.name for file in disk.list() if _FILE.fullmatch(file.name)):
             try:
-                found += _decode(unseal(_KIND, _SCHEMA, b"", disk.read(name, _MAX_BYTES)))
+                number, packed = _decode(unseal(_KIND, _SCHEMA, b"", disk.read(name, MAX_BYTES)))
+                processes, found = max(processes, number), found + packed
             except (RecordError, msgspec.DecodeError) as error:
                 _log.warning("store.directory: the file %s is ignored: %s", name, error)
-        return found
+        return Kept(processes, found)
 
-    def write(self, packed: Sequence[bytes]) -> None:
-        """Replace the file of this process."""
+    def write(self, kept: Kept) -> None:
+        """Replace the file of this process. The contents must not be larger than `MAX_BYTES`."""
         disk, name = self._own = self._own or self._lock()
         disk.lock()
-        data = msgspec.msgpack.encode(packed)
-        if len(data) < _MAX_BYTES:
-            disk.write(name, seal(_KIND, _SCHEMA, b"", data))
+        disk.write(name, seal(_KIND, _SCHEMA, b"", msgspec.msgpack.encode(kept)))
 
     def _lock(self) -> tuple[Disk, str]:
         """Lock a file that no other process uses."""
@@ -90,6 +109,9 @@ class StoredLimits:
         self._packed: dict[str, bytes] = {}
         """The record of each scope."""
         self._is_written = True
+        self._processes = 1
+        """As they were written."""
+        self._not_stored = Dropped(clock.monotonic, _NOT_STORED, MAX_BYTES // 1024**2)
         self.writes = PeriodicWrites("limits", self._restore, self._flush, directory, clock, FLUSH_SECONDS)
         self.start, self.stop = self.writes.start, self.writes.stop
 
@@ -102,8 +124,10 @@ class StoredLimits:
         except Exception as bug:
             _log.error("internal error while restoring limits: %s", describe_bug(bug))
             return
-        for start in range(0, len(found), _BATCH):
-            batch = [each for each in found[start : start + _BATCH] if self._restored(each)]
+        if self._limiter.shared:
+            self._limiter.shared.expect(found.processes)
+        for start in range(0, len(found.records), _BATCH):
+            batch = [each for each in found.records[start : start + _BATCH] if self._restored(each)]
             if self._limiter.shared and batch:
                 self._limiter.shared.restore(batch)
             await NEXT_TURN
@@ -132,7 +156,18 @@ class StoredLimits:
                 else:
                     self._packed.pop(name, None)
             await NEXT_TURN
-        if names or not self._is_written:
+        shared = self._limiter.shared
+        processes = shared.processes if shared else 1
+        if names or processes != self._processes or not self._is_written:
             self._is_written = False
-            await self._directory.do(partial(self._files.write, [*self._packed.values()]))
-            self._is_written = True
+            await self._directory.do(partial(self._files.write, Kept(processes, self._records())))
+            self._is_written, self._processes = True, processes
+
+    def _records(self) -> list[bytes]:
+        """Return the records that fit in the file."""
+        sizes = accumulate(len(record) + _OF_RECORD for record in self._packed.values())
+        fitting = sum(1 for size in sizes if size <= MAX_BYTES - _FRAME)
+        self._limiter.not_stored = len(self._packed) - fitting
+        if self._limiter.not_stored:
+            self._not_stored.add(self._limiter.not_stored)
+        return [*islice(self._packed.values(), fitting)]

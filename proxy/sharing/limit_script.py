@@ -75,11 +75,11 @@ local function add(counter, amount, seconds, limit)
     local paid = math.min(-amount, counter[3])
     counter[3] = counter[3] - paid
     local rest = -amount - paid
-    while rest > 0 and #counts > 0 do
-      local part = math.min(rest, counts[#counts])
-      counts[#counts] = counts[#counts] - part
+    while rest > 0 and #counts > 0 do  -- the oldest, so that nothing expires too soon
+      local part = math.min(rest, counts[1])
+      counts[1] = counts[1] - part
       rest = rest - part
-      if counts[#counts] == 0 then table.remove(times) table.remove(counts) end
+      if counts[1] == 0 then table.remove(times, 1) table.remove(counts, 1) end
     end
     return
   end
@@ -138,6 +138,9 @@ local function counter_of(claim)
   if period > counter[1] then
     is_changed = is_changed or counter[2] > limit
     counter[2] = math.max(0, counter[2] - limit * (period - counter[1]))
+    counter[1] = period
+  elseif period < counter[1] - 1 then  -- a wrong clock was far ahead
+    is_changed = true
     counter[1] = period
   end
   return counter

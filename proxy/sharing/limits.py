@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 
 import msgspec
@@ -14,13 +14,19 @@ from proxy.clock import Clock
 from proxy.config import Config
 from proxy.config.call_limits import SLIDING
 from proxy.config.timezones import zone_of
+from proxy.limits.calendar import Calendar, Moment
 from proxy.limits.claims import Claim, Decision, Usage
-from proxy.limits.windows import Calendar
+from proxy.limits.dropped import Dropped
+from proxy.limits.windows import CalendarWindow
 from proxy.sharing.connection import Connection
 from proxy.sharing.limit_script import DECIDE, PRESENCE
 
 MAX_PENDING = 50_000
 """Maximum limits with pending changes. Beyond, those that have waited longest are dropped."""
+_DROPPED = (
+    "limits: changes of more than %d counters wait for store.valkey: the oldest are dropped, "
+    "which can admit their callers above their limits"
+)
 FLUSH_SECONDS = 0.05
 """Seconds between two writes of changes."""
 PRESENCE_SECONDS = 5.0
@@ -52,6 +58,7 @@ class CountedLimits:
         self._pending: dict[_Limit, Claim] = {}
         """Limit -> what is to be added to it; for calls in progress, that their number is to be written."""
         self._has_pending = asyncio.Event()
+        self._dropped = Dropped(clock.monotonic, _DROPPED, MAX_PENDING)
         self.processes = 1
         self._was_reached = False
 
@@ -59,8 +66,17 @@ class CountedLimits:
     def is_reachable(self) -> bool:
         return self._was_reached and self._connection.is_up
 
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        return {"unsent": self._dropped.total}
+
     def configure(self, config: Config) -> None:
         self._calendar = Calendar(zone_of(config.server.timezone))
+        self.expect(config.server.workers)
+
+    def expect(self, processes: int) -> None:
+        if not self._was_reached:
+            self.processes = max(self.processes, processes)
 
     async def claim(self, claims: Sequence[Claim]) -> Decision | None:
         own = [claim for claim in claims if claim.kind == "concurrent"]
@@ -132,7 +148,9 @@ class CountedLimits:
             before = self._pending.pop(limit, None)
             self._pending[limit] = change.with_amount(change.amount + before.amount) if before else change
             if len(self._pending) > MAX_PENDING:
-                del self._pending[next(iter(self._pending))]
+                dropped = self._pending.pop(next(iter(self._pending)))
+                if dropped.kind != "concurrent":  # these are reported again
+                    self._dropped.add()
         if changes:
             self._has_pending.set()
 
@@ -162,9 +180,12 @@ class CountedLimits:
     def _usage(self, claim: Claim, used: int, wait: float, reset: float) -> Usage:
         if claim.unit in SLIDING or claim.unit == "":
             return Usage(used, wait, reset)
-        time = self._clock.time()
-        left = max(1.0, self._calendar.period(claim.unit, time).ends_at - time)
-        return Usage(used, left if wait else 0.0, left)
+        window = CalendarWindow(claim.unit, claim.limit, used=used)
+        moment = Moment(self._calendar)
+        moment.set(0.0, self._clock.time())
+        window.period = moment.day if claim.unit == "d" else moment.month
+        free = claim.limit - (1 if claim.kind == "tokens" else claim.amount)
+        return Usage(used, window.wait(free, moment) if wait else 0.0, window.reset(moment))
 
 
 def _limit_of(claim: Claim) -> _Limit:

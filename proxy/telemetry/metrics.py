@@ -223,7 +223,14 @@ _TABLE = (
     Metric(
         "models_proxy_limit_counters_dropped_total",
         "counter",
-        "Callers and groups whose counters of limits were dropped while in use, because there were too many.",
+        "Counters of limits, or changes of them, that were lost while in use: there were too many in `memory`, or too "
+        "many changes `unsent` to store.valkey, or granted too `late` by the supervisor.",
+        ("reason",),
+    ),
+    Metric(
+        "models_proxy_limit_counters_not_stored",
+        "gauge",
+        "Callers and groups whose counters of limits do not fit in store.directory: a restart loses them.",
     ),
     Metric(
         "models_proxy_usage_dropped_calls_total",

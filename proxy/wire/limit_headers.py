@@ -15,7 +15,7 @@ PROVIDER_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 def openai_limit_headers(admission: Admission, time: float) -> list[Header]:
     """`x-ratelimit-limit-requests: 600` and so on; the reset is a duration such as `6m0s`."""
     headers: list[Header] = []
-    requests, tokens = admission.tightest()
+    requests, tokens = admission.requests, admission.tokens_left
     if requests:
         headers += (
             (b"x-ratelimit-limit-requests", b"%d" % requests.limit),
@@ -34,7 +34,7 @@ def openai_limit_headers(admission: Admission, time: float) -> list[Header]:
 def anthropic_limit_headers(admission: Admission, time: float) -> list[Header]:
     """`anthropic-ratelimit-requests-limit: 600` and so on; the reset is a time of RFC 3339."""
     headers: list[Header] = []
-    requests, tokens = admission.tightest()
+    requests, tokens = admission.requests, admission.tokens_left
     if requests:
         headers += (
             (b"anthropic-ratelimit-requests-limit", b"%d" % requests.limit),

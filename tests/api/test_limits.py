@@ -247,7 +247,7 @@ async def test_a_client_that_disconnects_pays_for_the_text_until_then(clock: Fak
             await reader.readuntil(b'0123456789"')
         limiter = served.app.shared.limiter(served.app.deployment.config)
         await until(lambda: limiter.state.scopes["key:alice"].in_flight == 0)
-        used = limiter.state.scopes["key:alice"].sliding["tokens/m"].used
+        used = limiter.state.scopes["key:alice"].counters["tokens/m"].used
     assert used == 2 + 10
 
 

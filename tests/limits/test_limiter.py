@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -11,7 +11,8 @@ from proxy.config import Config
 from proxy.config.call_limits import CallLimits, Rate
 from proxy.limits import state as limit_state
 from proxy.limits.claims import Claim, Decision, Usage
-from proxy.limits.limiter import Limiter
+from proxy.limits.dropped import WARNING_SECONDS
+from proxy.limits.limiter import Limiter, Rejection
 from proxy.limits.quota import Quota, Quotas, Rule
 from tests.fakes import FakeClock, config_of, digest
 
@@ -61,8 +62,8 @@ async def test_the_longest_wait_of_several_limits_counts(limiter: Limiter, clock
     granted(limiter, minute, hour)
     await clock.advance(20)
     refused = limiter.admit_now((minute, hour), "alice")
-    assert (refused.exceeded.unit, refused.wait) == ("h", 3580.0)
-    assert refused.reason == "at most 1 requests per hour (each caller)"
+    assert refused.rejection == Rejection(hour, 3580.0)
+    assert refused.rejection.reason == "at most 1 requests per hour (each caller)"
 
 
 def test_a_caller_without_a_credential_is_one_caller(limiter: Limiter) -> None:
@@ -80,7 +81,56 @@ def test_estimated_tokens_are_replaced_by_those_that_were_used(limiter: Limiter)
 def test_an_end_without_anything_to_settle_changes_nothing(limiter: Limiter) -> None:
     admission = limiter.admit_now((REQUESTS,), "alice")
     limiter.end(admission, 0)
-    assert limiter.state.scopes["key:alice"].sliding["requests/m"].used == 1
+    assert limiter.state.scopes["key:alice"].counters["requests/m"].used == 1
+
+
+@pytest.mark.parametrize(("seconds", "used"), [(59, 100), (60, 90), (90, 90)])
+async def test_an_estimate_that_has_expired_is_not_taken_back_from_what_others_have_used_since(
+    seconds: int, used: int, limiter: Limiter, clock: FakeClock
+) -> None:
+    rule = Rule("staff", "tokens", "m", 1000)
+    slow = limiter.admit_now((rule,), "alice", 900)
+    await clock.advance(seconds)
+    limiter.admit_now((rule,), "bob", 90)
+    limiter.end(slow, 10)
+    assert limiter.state.scopes["group:staff"].counters["tokens/m"].used == used
+
+
+async def test_an_estimate_of_yesterday_is_not_taken_back_from_what_is_used_today(
+    limiter: Limiter, clock: FakeClock
+) -> None:
+    clock.set_time(1_800_057_590.0)  # 10 s before midnight
+    rule = Rule("", "tokens", "d", 1000)
+    slow, fast = (limiter.admit_now((rule,), name, 900) for name in ("alice", "bob"))
+    limiter.end(fast, 10)
+    await clock.advance(20)
+    limiter.admit_now((rule,), "alice", 90)
+    limiter.end(slow, 10)
+    counters = limiter.state.scopes
+    assert [counters[f"key:{name}"].counters["tokens/d"].used for name in ("alice", "bob")] == [90, 10]
+
+
+def test_a_call_whose_counters_were_dropped_since_is_counted_when_it_ends(limiter: Limiter) -> None:
+    second = (Rule("", "tokens", "h", 100),)
+    admission = limiter.admit_now(second, "alice", 0)
+    for number in range(20):
+        granted(limiter, REQUESTS, identity=f"user {number}")
+    assert "key:alice" not in limiter.state.scopes
+    limiter.end(admission, 70)
+    assert limiter.state.scopes["key:alice"].counters["tokens/h"].used == 70
+
+
+async def test_the_limits_of_a_group_are_counted_together_after_they_were_unused(
+    limiter: Limiter, clock: FakeClock
+) -> None:
+    rules = (Rule("staff", "requests", "m", 3),)
+    granted(limiter, *rules, identity="bob")
+    assert limiter.admit_now(rules, "alice").is_granted
+    await clock.advance(60)
+    for number in range(40):
+        granted(limiter, REQUESTS, identity=f"user {number}")
+    results = [limiter.admit_now(rules, name).is_granted for name in ("alice", "bob", "alice", "bob")]
+    assert results == [True, True, True, False]
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
@@ -90,7 +140,7 @@ async def test_callers_with_unused_limits_are_dropped(limiter: Limiter, clock: F
     for number in range(100):
         granted(limiter, REQUESTS, identity=f"user {number}")
     await clock.advance(60)
-    for _ in range(110):
+    for _ in range(110 * 16):  # one of them is checked with every 16th request
         granted(limiter, REQUESTS, identity="alice")
     assert limiter.state.scopes.keys() == {"key:alice"}
 
@@ -101,11 +151,11 @@ async def test_debts_and_calls_in_progress_are_kept(limiter: Limiter, clock: Fak
     limiter.end(limiter.admit_now((day,), "day", 1), 35)
     limiter.admit_now((CALLS,), "calls")
     await clock.advance(200)
-    for _ in range(10):
+    for _ in range(10 * 16):
         granted(limiter, REQUESTS, identity="alice")
     assert limiter.state.scopes.keys() == {"key:minute", "key:day", "key:calls", "key:alice"}
     await clock.advance(2 * 86_400)
-    for _ in range(10):
+    for _ in range(10 * 16):
         granted(limiter, REQUESTS, identity="alice")
     assert not granted(limiter, day, identity="day")
     assert "key:minute" not in limiter.state.scopes
@@ -125,12 +175,12 @@ async def test_counters_that_are_dropped_in_use_are_counted_and_reported_once_an
     for number in range(100):
         granted(limiter, Rule("", "requests", "d", 5), identity=f"user {number}")
     dropped, warnings = limiter.report.dropped, [record.getMessage() for record in caplog.records]
-    await clock.advance(limit_state.WARNING_SECONDS)
+    await clock.advance(WARNING_SECONDS)
     for number in range(100, 110):
         granted(limiter, REQUESTS, identity=f"user {number}")
-    assert dropped == 89
+    assert dropped == {"memory": 89}
     assert [text.partition(":")[2].partition(":")[0] for text in warnings] == [
-        " more than 10 callers and groups have used their limits"
+        " more than 200000 callers and groups have used their limits"
     ]
     assert len(caplog.records) == 2
 
@@ -142,7 +192,7 @@ async def test_counters_of_other_processes_are_forgotten_when_they_are_unused(
     for number in range(10):
         await together.admit((REQUESTS,), f"user {number}")
     await clock.advance(60)
-    for _ in range(20):
+    for _ in range(20 * 16):
         await together.admit((REQUESTS,), "alice")
     assert together.state.scopes.keys() == {"key:alice"}
 
@@ -174,6 +224,7 @@ class Others:
     """Decides as a test sets it; None: the others are unreachable."""
 
     processes = 4
+    dropped: Mapping[str, int] = {"unsent": 0}
     is_reachable = True
 
     def __init__(self, decision: Decision | None) -> None:
@@ -182,6 +233,9 @@ class Others:
 
     def configure(self, config: Config) -> None:
         self.timezone = config.server.timezone
+
+    def expect(self, processes: int) -> None:
+        self.processes = max(self.processes, processes)
 
     async def claim(self, claims: Sequence[Claim]) -> Decision | None:
         return self.decision

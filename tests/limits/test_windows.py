@@ -11,19 +11,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.limits.windows import EXACT, SLOTS, Calendar, CalendarWindow, Period, SlidingWindow
+from proxy.limits.calendar import Calendar, Moment, Period
+from proxy.limits.windows import EXACT, SLOTS, CalendarWindow, SlidingWindow
 
 MINUTE = 60.0
 
 
+def at(now: float) -> Moment:
+    return Moment(Calendar(UTC), now)
+
+
+def on(period: int) -> Moment:
+    """A moment in a day."""
+    return Moment(Calendar(UTC), day=period)
+
+
+def minute(limit: int = 100) -> SlidingWindow:
+    return SlidingWindow(MINUTE, limit)
+
+
 def admitted(limit: int, times: list[float], seconds: float = MINUTE) -> list[float]:
     """The times at which a window lets a request through."""
-    window = SlidingWindow()
+    window = SlidingWindow(seconds, limit)
     passed = []
     for now in times:
-        window.advance(now, seconds, limit)
+        window.advance(at(now))
         if window.used < limit:
-            window.add(1, now, seconds, limit)
+            window.add(1, at(now))
             passed.append(now)
     return passed
 
@@ -46,14 +60,14 @@ def test_a_window_of_100_lets_exactly_100_of_a_flood_through_in_every_minute() -
 def test_a_large_window_is_never_above_its_limit_and_keeps_few_entries() -> None:
     random = Random(1)
     limit = 10 * EXACT
-    window = SlidingWindow()
+    window = minute(limit)
     passed: list[float] = []
     now = 0.0
     for _ in range(40_000):
         now += random.expovariate(30.0)
-        window.advance(now, MINUTE, limit)
+        window.advance(at(now))
         if window.used < limit:
-            window.add(1, now, MINUTE, limit)
+            window.add(1, at(now))
             passed.append(now)
         assert len(window.entries()) <= SLOTS + 2
     starts = [time for time in passed[::50] if time < now - MINUTE]
@@ -63,110 +77,147 @@ def test_a_large_window_is_never_above_its_limit_and_keeps_few_entries() -> None
 
 
 def test_what_is_above_the_limit_is_paid_in_later_windows() -> None:
-    window = SlidingWindow()
-    window.add(350, 0.0, MINUTE, 100)
+    window = minute()
+    window.add(350, at(0.0))
     used = []
     for now in (0.0, 59.9, 60.0, 120.0, 180.0, 239.9, 240.0):
-        window.advance(now, MINUTE, 100)
+        window.advance(at(now))
         used.append(window.used)
     assert used == [350, 350, 250, 150, 50, 50, 0]
 
 
 def test_a_debt_is_paid_at_once_by_a_long_pause() -> None:
-    window = SlidingWindow()
-    window.add(10**15, 0.0, 1.0, 1)
-    window.advance(10.0**9, 1.0, 1)
+    window = SlidingWindow(1.0, 1)
+    window.add(10**15, at(0.0))
+    window.advance(at(10.0**9))
     assert window.used == 10**15 - 10**9
 
 
 def test_a_debt_is_paid_by_entries_of_different_times() -> None:
-    window = SlidingWindow()
-    window.add(60, 0.0, MINUTE, 100)
-    window.add(100, 30.0, MINUTE, 100)
+    window = minute()
+    window.add(60, at(0.0))
+    window.add(100, at(30.0))
     assert (window.in_window, window.debt) == (100, 60)
-    window.advance(60.0, MINUTE, 100)
+    window.advance(at(60.0))
     assert window.used == 100
-    assert window.seconds_until(99, 60.0, MINUTE, 100) == 30.0
-    window.advance(90.0, MINUTE, 100)
+    assert window.wait(99, at(60.0)) == 30.0
+    window.advance(at(90.0))
     assert window.used == 60
-    assert window.seconds_until_empty(90.0, MINUTE, 100) == 30.0
+    assert window.reset(at(90.0)) == 30.0
 
 
 def test_a_part_can_be_taken_back() -> None:
-    window = SlidingWindow()
-    window.add(50, 0.0, MINUTE, 100)
-    window.add(80, 1.0, MINUTE, 100)
-    window.add(-70, 2.0, MINUTE, 100)
+    window = minute()
+    window.add(50, at(0.0))
+    window.add(80, at(1.0))
+    window.add(-70, at(2.0))
     assert (window.used, window.debt) == (60, 0)
-    window.add(-100, 3.0, MINUTE, 100)
+    window.add(-100, at(3.0))
     assert window.used == 0
 
 
+def test_what_is_taken_back_is_the_oldest_so_that_nothing_expires_too_soon() -> None:
+    window = minute(1000)
+    window.add(900, at(0.0))
+    window.add(100, at(50.0))
+    window.add(-890, at(55.0))
+    window.advance(at(60.0))
+    assert window.used == 100
+
+
 def test_the_wait_ends_when_enough_has_expired() -> None:
-    window = SlidingWindow()
+    window = minute(3)
     for second in range(3):
-        window.add(1, float(second), MINUTE, 3)
-    waits = [window.seconds_until(used, 2.0, MINUTE, 3) for used in (3, 2, 1, 0)]
+        window.add(1, at(float(second)))
+    waits = [window.wait(used, at(2.0)) for used in (3, 2, 1, 0)]
     assert waits == [0.0, 58.0, 59.0, 60.0]
     for now in (60.0, 61.0, 62.0):
-        window.advance(now, MINUTE, 3)
-        window.add(1, now, MINUTE, 3)
+        window.advance(at(now))
+        window.add(1, at(now))
         assert window.used == 3
 
 
 def test_the_wait_for_a_debt_counts_whole_windows() -> None:
-    window = SlidingWindow()
-    window.add(300, 0.0, MINUTE, 100)
-    wait = window.seconds_until(99, 0.0, MINUTE, 100)
-    window.advance(wait - 1.1, MINUTE, 100)
+    window = minute()
+    window.add(300, at(0.0))
+    wait = window.wait(99, at(0.0))
+    window.advance(at(wait - 1.1))
     assert window.used >= 100
-    window.advance(wait, MINUTE, 100)
+    window.advance(at(wait))
     assert window.used < 100
 
 
 @pytest.mark.parametrize("total", [0, 30, 70, 71, 140])
 def test_a_window_takes_over_what_others_have_counted(total: int) -> None:
-    window = SlidingWindow()
-    window.add(30, 0.0, MINUTE, 100)
-    window.add(41, 10.0, MINUTE, 100)
-    window.adopt(total, 20.0, MINUTE, 100)
+    window = minute()
+    window.add(30, at(0.0))
+    window.add(41, at(10.0))
+    window.adopt(total, at(20.0))
     assert window.used == total
 
 
 # -- days and months ---------------------------------------------------------------------------------------------------
 
 
+def day(period: int, used: int, limit: int = 100) -> CalendarWindow:
+    return CalendarWindow("d", limit, period, used)
+
+
+def used_in(window: CalendarWindow, *periods: int) -> list[int]:
+    used = []
+    for period in periods:
+        window.advance(on(period))
+        used.append(window.used)
+    return used
+
+
 def test_a_calendar_window_begins_again_with_its_period() -> None:
-    window = CalendarWindow()
-    window.advance(7, 100)
-    window.used = 100
-    window.advance(7, 100)
-    assert window.used == 100
-    window.advance(8, 100)
-    assert window.used == 0
+    window = CalendarWindow("d", 100)
+    window.advance(on(7))
+    window.add(100, on(7))
+    assert used_in(window, 7, 8) == [100, 0]
 
 
 def test_a_calendar_window_carries_a_debt_over() -> None:
-    window = CalendarWindow(7, 350, 100)
-    used = []
-    for period in (7, 8, 9, 9, 10, 11):
-        window.advance(period, 100)
-        used.append(window.used)
-    assert used == [350, 250, 150, 150, 50, 0]
+    assert used_in(day(7, 350), 7, 8, 9, 9, 10, 11) == [350, 250, 150, 150, 50, 0]
 
 
-def test_a_clock_that_is_set_back_continues_the_later_period() -> None:
-    window = CalendarWindow(8, 5, 100)
-    window.advance(7, 100)
-    assert (window.period, window.used) == (8, 5)
+def test_a_clock_that_is_set_back_over_midnight_continues_the_later_period() -> None:
+    window = day(8, 5)
+    assert used_in(window, 7, 8) == [5, 5]
+    assert window.period == 8
+
+
+def test_a_clock_that_was_far_ahead_does_not_stop_the_days() -> None:
+    window = day(7, 5)
+    window.advance(on(9000))
+    window.add(100, on(9000))
+    assert used_in(window, 8, 9) == [100, 0]
 
 
 def test_a_lower_limit_makes_no_debt() -> None:
-    window = CalendarWindow(7, 1050, 1000)
-    window.advance(7, 10)
-    assert window.used == 60
-    window.advance(8, 10)
-    assert window.used == 50
+    window = day(7, 1050, 1000)
+    window.set_limit(10)
+    assert used_in(window, 7, 8) == [60, 50]
+
+
+def test_the_wait_for_a_debt_is_that_of_several_days_or_months() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    noon = unix(berlin, 2026, 10, 23, 12)
+    moment = Moment(Calendar(berlin))
+    moment.set(0.0, noon)
+    daily, monthly = day(moment.day, 250), CalendarWindow("month", 100, moment.month, 250)
+    assert [daily.wait(used, moment) for used in (250, 200, 99)] == [
+        0.0,
+        unix(berlin, 2026, 10, 24) - noon,
+        unix(berlin, 2026, 10, 25) - noon,
+    ]
+    assert daily.reset(moment) == unix(berlin, 2026, 10, 26) - noon  # one of these days has 25 hours
+    assert [monthly.wait(99, moment), monthly.reset(moment)] == [
+        unix(berlin, 2026, 12, 1) - noon,
+        unix(berlin, 2027, 1, 1) - noon,
+    ]
+    assert day(moment.day, 10**15).wait(99, moment) > 900 * 86_400
 
 
 def unix(zone: ZoneInfo, *moment: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC
 from pathlib import Path
@@ -11,16 +11,20 @@ import msgspec
 import pytest
 
 from proxy.limits import records
-from proxy.limits.limiter import Limiter
+from proxy.limits.calendar import Calendar, Moment
+from proxy.limits.claims import Decision, Usage
+from proxy.limits.limiter import Limiter, Rejection
 from proxy.limits.quota import Quota, Rule
 from proxy.limits.state import LimitState
 from proxy.limits.windows import SlidingWindow
+from proxy.server import stored_limits
 from proxy.server.list_directory import list_directory
-from proxy.server.stored_limits import FLUSH_SECONDS, MAX_PROCESSES, LimitFiles, StoredLimits
+from proxy.server.stored_limits import FLUSH_SECONDS, MAX_PROCESSES, Kept, LimitFiles, StoredLimits
 from proxy.store import Store
 from proxy.store.disk import Disk
 from proxy.store.envelope import seal
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started
+from tests.limits.test_limiter import Others
 from tests.listening import until
 from tests.server.workers.test_shared_limits import Workers
 
@@ -37,11 +41,11 @@ class FailingFiles(LimitFiles):
     works = False
     writes = 0
 
-    def write(self, packed: Sequence[bytes]) -> None:
+    def write(self, kept: Kept) -> None:
         self.writes += 1
         if not self.works:
             raise OSError(28, "No space left on device")
-        super().write(packed)
+        super().write(kept)
 
 
 @asynccontextmanager
@@ -91,7 +95,8 @@ async def test_a_debt_survives_a_restart(clock: FakeClock, tmp_path: Path) -> No
     later = FakeClock(monotonic=5.0, time=clock.time() + 3600)
     async with living(tmp_path, later) as limiter:
         refused = limiter.admit_now((TOKENS,), "bob", 10)
-    assert (refused.is_granted, refused.decision.usage[0].used, refused.wait) == (False, 150, 3600.0)
+        left = await used(limiter, TOKENS)
+    assert (refused.rejection, left) == (Rejection(TOKENS, 3600.0), [100])
 
 
 async def test_a_process_that_is_killed_loses_two_seconds(clock: FakeClock, tmp_path: Path) -> None:
@@ -151,9 +156,9 @@ async def test_a_write_that_fails_is_repeated(clock: FakeClock, tmp_path: Path) 
     [
         b"",
         b"something else",
-        seal(b"limits", 1, b"", b"\xc1"),
-        seal(b"limits", 1, b"", msgspec.msgpack.encode([b"\xc1"])),
-        seal(b"limits", 1, b"", msgspec.msgpack.encode([msgspec.msgpack.encode(("key:a", {"x/d": ([], 0)}, {}))])),
+        seal(b"limits", 2, b"", b"\xc1"),
+        seal(b"limits", 2, b"", msgspec.msgpack.encode((1, [b"\xc1"]))),
+        seal(b"limits", 2, b"", msgspec.msgpack.encode((1, [msgspec.msgpack.encode(("key:a", {"x/d": ([], 0)}, {}))]))),
     ],
 )
 async def test_what_cannot_be_used_is_reported_and_ignored(
@@ -165,12 +170,43 @@ async def test_what_cannot_be_used_is_reported_and_ignored(
     assert "is ignored" in caplog.text
 
 
+async def test_counters_that_do_not_fit_are_reported_and_the_others_are_written(
+    clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(stored_limits, "MAX_BYTES", 2000)
+    async with living(tmp_path, clock) as limiter:
+        for number in range(100):
+            limiter.admit_now((DAY,), f"user {number}")
+        await clock.advance(FLUSH_SECONDS)
+        await until(lambda: limiter.not_stored > 0)
+        lost = limiter.report.not_stored
+        assert limiter.shown == {"limits_not_stored": lost}
+    assert "some are not written, and are lost by a restart" in caplog.text
+    async with living(tmp_path, clock) as limiter:
+        assert len(limiter.state.scopes) == 100 - lost
+    assert 50 < lost < 90
+
+
+async def test_a_replica_that_starts_without_the_others_has_its_last_counters_and_their_last_number(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    config = config_of(PROVIDER)
+    before, after = Others(Decision(True, [Usage(8, 0.0, 600.0)])), Others(None)
+    after.processes = 1
+    async with living(tmp_path, clock, limiter=Limiter(config, clock.monotonic, clock.time, before)) as limiter:
+        await limiter.admit((DAY,), "alice")
+    async with living(tmp_path, clock, limiter=Limiter(config, clock.monotonic, clock.time, after)) as limiter:
+        granted = [(await limiter.admit((DAY,), "alice")).is_granted for _ in range(5)]
+    assert after.processes == 4
+    assert granted == [True] * 3 + [False] * 2  # a quarter of the 12 that remained
+
+
 def test_more_processes_than_files_are_an_error(tmp_path: Path) -> None:
     files = [LimitFiles(str(tmp_path)) for _ in range(MAX_PROCESSES)]
     for each in files:
-        each.write([])
+        each.write(Kept(1, []))
     with pytest.raises(OSError, match="more than 80 processes use the directory"):
-        LimitFiles(str(tmp_path)).write([])
+        LimitFiles(str(tmp_path)).write(Kept(1, []))
 
 
 async def test_workers_hand_what_they_restore_to_the_supervisor(clock: FakeClock, tmp_path: Path) -> None:
@@ -190,13 +226,15 @@ async def test_workers_hand_what_they_restore_to_the_supervisor(clock: FakeClock
 def test_many_times_are_joined_and_never_expire_too_soon(clock: FakeClock) -> None:
     state = LimitState(clock.monotonic, clock.time, UTC)
     scope = state.scope("key:a")
-    window = scope.sliding["requests/m"] = SlidingWindow()
+    window = scope.counters["requests/m"] = SlidingWindow(60.0, 100)
     for second in range(50):
-        window.add(1, float(second), 60.0, 100)
+        window.add(1, Moment(Calendar(UTC), float(second)))
     data = records.packed("key:a", scope, 0.0)
     restored = LimitState(clock.monotonic, clock.time, UTC)
     records.restore(restored, data, 50.0, 0.0)
-    entries = restored.scopes["key:a"].sliding["requests/m"].entries()
+    restored_window = restored.scopes["key:a"].counters["requests/m"]
+    assert isinstance(restored_window, SlidingWindow)
+    entries = restored_window.entries()
     assert sum(count for _, count in entries) == 50
     assert len(entries) <= 16
     assert [time for time, _ in entries][-1] == 49.0

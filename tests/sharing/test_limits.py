@@ -275,6 +275,15 @@ async def test_what_was_admitted_alone_is_counted_when_the_server_is_back() -> N
             assert limiter.local_since is None
 
 
+def test_a_replica_that_has_not_reached_the_server_expects_its_workers_and_the_last_known_replicas() -> None:
+    limits = Valkey(StoreSettings(valkey=SecretStr("redis://127.0.0.1:1"), namespace="prod"), FakeClock()).limits
+    limits.configure(config_of("server: {workers: 2}\nproviders: [{name: a, base_url: 'http://127.0.0.1/v1'}]"))
+    expected = [limits.processes]
+    limits.expect(6)
+    limits.expect(1)
+    assert [*expected, limits.processes] == [2, 6]
+
+
 async def test_calls_in_progress_are_a_part_of_the_limit_while_a_replica_counts_alone() -> None:
     with ValkeyServer() as server:
         async with replica(server.url) as one:
@@ -288,11 +297,15 @@ async def test_calls_in_progress_are_a_part_of_the_limit_while_a_replica_counts_
             assert (await limiter.admit(RULES[1:], "alice")).is_granted
 
 
-async def test_pending_changes_are_bounded(server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pending_changes_are_bounded_and_the_lost_ones_are_reported(
+    server: ValkeyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(shared_limits, "MAX_PENDING", 3)
     sharing = Valkey(StoreSettings(valkey=SecretStr(server.url), namespace="prod"), FakeClock())
     sharing.limits.report([Claim(f"key:{number}", "tokens", "m", 10, 1) for number in range(5)])
     assert len(sharing.limits._pending) == 3
+    assert sharing.limits.dropped == {"unsent": 2}
+    assert caplog.text.count("the oldest are dropped") == 1
     await sharing.limits.flush()
     assert not sharing.limits._pending
     await sharing._client.close()

@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 
 import msgspec
+from msgspec import Struct
 
 from proxy.cooperative import Cooperative
 
@@ -34,6 +35,37 @@ MAX_SPLIT = 64 * 1024
 _decode = msgspec.json.Decoder(str).decode
 
 
+class _Part(Struct, gc=False, forbid_unknown_fields=True):
+    type: str
+    text: str
+
+
+class _Message(Struct, gc=False, forbid_unknown_fields=True):
+    role: str
+    content: str | list[_Part]
+
+
+class _Conversation(Struct, gc=False, forbid_unknown_fields=True):
+    """A body without texts but those of messages, and without media."""
+
+    model: str
+    messages: list[_Message]
+    stream: bool | None = None
+    stream_options: dict[str, bool] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    user: str = ""
+
+
+_decode_conversation = msgspec.json.Decoder(_Conversation).decode
+_MAX_REST, _MAX_REST_OF_TEXT = 256, 64
+"""Bytes of a conversation that are no characters of texts, and of each text."""
+_MAX_CONVERSATION = 4096
+"""Bytes: longer bodies often have more, such as tools, and would be read twice."""
+
+
 def estimated_tokens(body: bytes) -> Cooperative[int]:
     """Return the estimate for a valid JSON body, in short steps."""
     if len(body) <= MAX_SPLIT:
@@ -59,6 +91,8 @@ def estimated_tokens(body: bytes) -> Cooperative[int]:
 
 def estimate_of_short(body: bytes) -> int:
     """Return the same at once, in a third of the time."""
+    if len(body) <= _MAX_CONVERSATION and (characters := _of_conversation(body)) is not None:
+        return tokens_of(characters)
     has_escapes = b"\\" in body
     if has_escapes:
         # An escaped character of the same length, without a quote or a backslash that escapes the next one.
@@ -77,6 +111,25 @@ def estimate_of_short(body: bytes) -> int:
         elif name in _MEDIA:
             media += 1
     return tokens_of(characters) + numbers + media * MEDIA_TOKENS
+
+
+def _of_conversation(body: bytes) -> int | None:
+    """Return the characters of a conversation of texts only, None for any other body. It takes a third of the time."""
+    try:
+        messages = _decode_conversation(body).messages
+    except ValueError:
+        return None
+    characters, rest = 0, _MAX_REST
+    for message in messages:
+        content = message.content
+        if isinstance(content, str):
+            characters += len(content)
+            rest += _MAX_REST_OF_TEXT
+        else:
+            characters += sum(len(part.text) for part in content)
+            rest += _MAX_REST_OF_TEXT * (len(content) + 1)
+    # The rest can have texts of members that occur twice, of which only the last one is decoded.
+    return characters if len(body) - characters <= rest else None
 
 
 def tokens_of(characters: int) -> int:

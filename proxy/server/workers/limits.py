@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 
 from proxy.config import Config
 from proxy.limits.claims import Claim, Decision
+from proxy.limits.dropped import Dropped
 from proxy.server.workers.messages import Claimed, Claims, Message, Report, Restore
 
-_MAX_LATE = 1000
+MAX_LATE = 1000
+"""Claims without a reply in time, which are returned when it arrives. Beyond, the oldest are not returned."""
+_DROPPED = (
+    "limits: more than %d claims have no reply of the supervisor: the oldest are not returned, and stay counted if "
+    "they are granted late"
+)
 
 
 class WorkerLimits:
@@ -22,6 +29,7 @@ class WorkerLimits:
         send: Callable[[Message], None],
     ) -> None:
         """`request` sends a message and returns the reply, None after a timeout; `send` sends a message."""
+        self._dropped = Dropped(lambda: asyncio.get_running_loop().time(), _DROPPED, MAX_LATE)
         self._numbers = numbers
         self._request = request
         self._send = send
@@ -35,13 +43,21 @@ class WorkerLimits:
         self._timezone = config.server.timezone
         self.processes = max(self.processes, config.server.workers)
 
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        return {"late": self._dropped.total}
+
+    def expect(self, processes: int) -> None:
+        """The configuration has their number."""
+
     async def claim(self, claims: Sequence[Claim]) -> Decision | None:
         message = Claims(next(self._numbers), self._timezone, [*claims])
         reply = await self._request(message)
         if reply is None:
             self._late[message.request] = message.claims
-            if len(self._late) > _MAX_LATE:
+            if len(self._late) > MAX_LATE:
                 del self._late[next(iter(self._late))]
+                self._dropped.add()
             return None
         self.processes = reply.processes
         return Decision(reply.is_granted, reply.usage)

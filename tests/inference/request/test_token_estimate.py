@@ -84,6 +84,52 @@ def test_short_and_long_bodies_have_the_same_estimate(value: Any) -> None:
         assert run_now(estimated_tokens(body)) == run_now(estimated_tokens(padding + body))
 
 
+TEXTS = st.text(max_size=40)
+CONVERSATIONS = st.fixed_dictionaries(
+    {
+        "model": st.just("m"),
+        "messages": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "role": st.sampled_from(["user", "system"]),
+                    "content": TEXTS | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": TEXTS})),
+                },
+                optional={"name": TEXTS, "refusal": st.none() | TEXTS},
+            ),
+            max_size=5,
+        ),
+    },
+    optional={
+        "stream": st.booleans(),
+        "stream_options": st.just({"include_usage": True}),
+        "temperature": st.floats(0, 2),
+        "max_tokens": st.integers(0, 9),
+        "user": TEXTS,
+        "instructions": TEXTS,
+        "stop": st.lists(TEXTS),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"m","messages":[{"role":"user","content":"%b","content":"a"}]}',
+        b'{"model":"m","messages":[{"role":"user","content":"%b"}],"messages":[]}',
+        b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"%b","text":"a"}]}]}',
+    ],
+)
+def test_a_member_that_occurs_twice_hides_no_text(body: bytes) -> None:
+    assert estimate(body % (b"a" * 1000)) >= 250
+
+
+@given(CONVERSATIONS, st.booleans())
+def test_a_conversation_of_texts_has_the_estimate_of_other_bodies(value: Any, ascii_only: bool) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    with_more = body[:-1] + b', "parallel_tool_calls": true}'
+    assert estimate(body) == estimate(with_more)
+
+
 @given(st.binary())
 def test_bytes_of_any_kind_have_an_estimate(body: bytes) -> None:
     assert estimate(body) >= 0

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from proxy.limits.claims import Claim, Usage
-from proxy.limits.limiter import Limiter
+from proxy.limits.limiter import Limiter, Rejection, Remaining
 from proxy.limits.quota import Rule
 from proxy.server.workers.channel import Channel
 from proxy.server.workers.limits import WorkerLimits
@@ -86,7 +86,8 @@ async def test_tokens_are_settled_for_all(clock: FakeClock) -> None:
     admission = await workers.limiters[0].admit([tokens], "alice", 10)
     workers.limiters[0].end(admission, 150)
     refused = await workers.limiters[1].admit([tokens], "bob", 10)
-    assert (refused.is_granted, refused.wait, refused.statuses[0].remaining) == (False, 60.0, 0)
+    assert refused.rejection == Rejection(tokens, 60.0)
+    assert refused.tokens_left == Remaining(100, 0, 120.0)
 
 
 async def test_a_worker_without_an_answer_admits_its_part_and_takes_back_what_was_granted_late(
@@ -122,17 +123,20 @@ async def test_days_are_those_of_the_time_zone_of_the_workers(clock: FakeClock) 
     assert [answer.usage[0].reset for answer in answers] == [16 * 3600.0, 7 * 3600.0]
 
 
-async def test_what_was_late_is_bounded() -> None:
+async def test_what_was_late_is_bounded_and_what_is_lost_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     async def silent(message: Claims) -> None:
         return None
 
     told: list[Message] = []
     limits = WorkerLimits(count(1), silent, told.append)
+    limits.expect(9)
     for _ in range(1100):
         await limits.claim([Claim("key:a", "requests", "m", 5, 1)])
     limits.receive_late(Claimed(1, True, [Usage(1, 0.0, 60.0)], 2))
     limits.receive_late(Claimed(1100, False, [Usage(1, 0.0, 60.0)], 2))
     limits.receive_late(Claimed(1099, True, [Usage(1, 0.0, 60.0)], 2))
+    assert (limits.processes, limits.dropped) == (1, {"late": 100})
+    assert caplog.text.count("claims have no reply of the supervisor") == 1
     assert told == [Report([Claim("key:a", "requests", "m", 5, -1)])]
 
 
