@@ -41,6 +41,7 @@ _URLS = frozenset({"url", "image_url", "file_url", "video_url", "audio_url"})
 _PUBLIC_URL = re.compile(r"data:.*|https?://(?P<host>[\w.-]+)(?::\d+)?(?:[/?#].*)?", re.IGNORECASE | re.DOTALL)
 _OF_GOOGLE = re.compile(r"(?:.*[.-])?generativelanguage\.(?:.*\.)?googleapis\.com\.?", re.IGNORECASE)
 """Hosts with the files of Gemini's accounts."""
+_MAX_HOST = 253
 _BUCKET = re.compile(b'"' + spelled(b"gs:"))
 """Matches the start of the address of an object in Google Cloud Storage."""
 
@@ -95,7 +96,8 @@ def _is_reference(body: bytes, field: Field, fields: Sequence[Field]) -> bool:
 def _is_stored_file(uri: str) -> bool:
     """Return whether a URI is not certain to be one that anyone can read."""
     public = _PUBLIC_URL.fullmatch(uri)
-    return uri != "" and (public is None or _OF_GOOGLE.fullmatch(public["host"] or "") is not None)
+    host = (public["host"] or "") if public else ""
+    return uri != "" and (public is None or len(host) > _MAX_HOST or _OF_GOOGLE.fullmatch(host) is not None)
 
 
 def _has_content(body: bytes, field: Field) -> bool:

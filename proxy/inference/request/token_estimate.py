@@ -23,8 +23,11 @@ _MEDIA = frozenset(
 )
 """Members whose strings are an image, a file or audio, or refer to one."""
 _COLON = re.compile(rb"[ \t\r\n]*:")
-_NUMBERS = re.compile(rb"[ \t\r\n]*:?[ \t\r\n]*\[[\[ \t\r\n]*[0-9]")
-"""Matches an array of numbers, or an array of such arrays, after the colon of a member."""
+_NUMBERS = re.compile(rb"[ \t\r\n]*+:?+[ \t\r\n]*+\[[\[ \t\r\n]*+[0-9]")
+"""Matches an array of numbers, or an array of such arrays, after the colon of a member.
+
+Possessive: otherwise the time would grow with the square of the number of blanks.
+"""
 _MIN_NUMBERS = 4
 """Bytes after the name of a member without an array of numbers: at most `: [{`, before the next string."""
 _MAX_NAME = 200

@@ -42,6 +42,7 @@ REFERENCES = [
             "https://generativelanguage%2Egoogleapis.com/v1beta/files/x",
             "https://example.com\\\\@generativelanguage.googleapis.com/v1beta/files/x",
             "https:generativelanguage.googleapis.com/v1beta/files/x",
+            f"https://{'generativelanguage.' * 100}example.com/x",
             "//generativelanguage.googleapis.com/v1beta/files/x",
             "gs://bucket/x",
             "\\tgs://bucket/x",
