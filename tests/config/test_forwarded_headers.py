@@ -17,6 +17,7 @@ SELECTS = (
 ADDRESS = "cannot be forwarded, because it contains addresses of clients"
 CONNECTION = "cannot be forwarded, because it applies to one connection only"
 DESCRIBES = "cannot be forwarded, because it describes the body, which the proxy can change"
+FIELDS = "cannot be forwarded, because it leaves fields out of the response, such as the tokens that it has used"
 OWN = "cannot be forwarded, because the proxy sets it for its own responses"
 
 
@@ -103,6 +104,7 @@ def test_a_header_with_a_key_of_the_proxy_never_matches(name: str) -> None:
         ("x-portkey-config", SELECTS),
         ("X-HTTP-Method-Override", SELECTS),
         ("x-original-url", SELECTS),
+        ("X-Goog-FieldMask", FIELDS),
         ("x-forwarded-*", ADDRESS),
         ("Forwarded", ADDRESS),
         ("cf-connecting-ip", ADDRESS),

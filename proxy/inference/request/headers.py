@@ -49,7 +49,7 @@ def split_headers(headers: Iterable[Header], key: str) -> tuple[Mapping[bytes, b
     for name, value in headers:
         if name in _READ:
             read[name] = read[name] + b", " + value if name == _CODING and name in read else value
-        elif name in _FORWARDED and (text := _printable(value)) and not (name == b"accept" and _BINARY.search(text)):
+        elif name in _FORWARDED and (text := _forwardable(name, value)):
             _add(forwarded, _FORWARDED[name], text)
     if _IDEMPOTENCY_KEY in forwarded:
         # Callers share the proxy's account: equal idempotency keys would return another caller's response.
@@ -62,7 +62,7 @@ def further_headers(headers: Iterable[Header], forwards: Matcher) -> Mapping[str
     further: dict[str, str] = {}
     for raw_name, value in headers:
         name = raw_name.decode("latin-1")
-        if forwards(name) and (text := _printable(value)):
+        if forwards(name) and (text := _forwardable(raw_name, value)):
             further[name] = f"{further[name]}, {text}" if name in further else text
     return further
 
@@ -72,9 +72,11 @@ def without(headers: Sequence[Header], names: Collection[bytes]) -> Sequence[Hea
     return [header for header in headers if header[0].replace(b"_", b"-") not in names] if names else headers
 
 
-def _printable(value: bytes) -> str:
-    """The text of a value, "" if it is not printable ASCII."""
-    return text if value.isascii() and (text := value.decode()).isprintable() else ""
+def _forwardable(name: bytes, value: bytes) -> str:
+    """The text of a value, "" if it is not printable ASCII, or requests a binary format."""
+    if not value.isascii() or not (text := value.decode()).isprintable():
+        return ""
+    return "" if name == b"accept" and _BINARY.search(text) else text
 
 
 def _add(forwarded: dict[str, str], name: str, value: str) -> None:

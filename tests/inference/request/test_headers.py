@@ -62,6 +62,7 @@ def test_lines_of_a_list_are_joined_in_their_order(name: str) -> None:
 )
 def test_responses_are_not_requested_in_a_form_whose_tokens_and_model_cannot_be_read(accepted: bytes) -> None:
     assert split_headers([(b"accept", accepted), (b"x-title", b"App")], "alice")[1] == {"x-title": "App"}
+    assert further_headers([(b"accept", accepted), (b"x-a", b"1")], lambda name: True) == {"x-a": "1"}
 
 
 def test_the_last_line_of_a_header_that_is_no_list_is_forwarded() -> None:
