@@ -89,6 +89,9 @@ class LimitedCalls:
 def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> int:
     """Return the tokens of a call that has ended: those that its provider reported, or what can be estimated."""
     reported = record.input_tokens + record.output_tokens
-    if record.outcome not in _MAY_HAVE_WORKED or (reported and record.outcome == "ok"):
+    if record.outcome not in _MAY_HAVE_WORKED:
         return reported
-    return max(reported, estimate + tokens_of(text.characters) if text else estimate)
+    output = tokens_of(text.characters) if text else 0
+    if reported and record.outcome == "ok":
+        return reported if record.output_tokens else reported + output
+    return max(reported, estimate + output)

@@ -11,6 +11,9 @@ import httpx
 import msgspec
 import pytest
 
+from proxy.calls import NATIVE_CALLS
+from proxy.inference.response.stream_format import stream_format_of
+from proxy.wire import format_of
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
 from tests.listening import Served, post, serving, until
 from tests.providers.calls import DONE, chunk_event, completion, streams
@@ -215,6 +218,27 @@ async def test_a_stream_with_usage_costs_what_it_reports(clock: FakeClock, fetch
         await call(served, stream=True)
         response = await call(served, messages=[], stream=True)
     assert response.headers["x-ratelimit-remaining-tokens"] == str(1000 - 42)
+
+
+async def test_a_stream_that_reports_only_its_input_also_costs_a_quarter_of_its_characters(
+    clock: FakeClock, fetch: FakeFetch
+) -> None:
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":30}}\n\n'
+    script = streams(chunk_event("m", "0123456789"), usage, DONE)
+    async with limited("{tokens: 1000/m}", clock, fetch, script) as (served, _):
+        await call(served, stream=True)
+        response = await call(served, messages=[], stream=True)
+    assert response.headers["x-ratelimit-remaining-tokens"] == str(1000 - 30 - 3)
+
+
+def test_calls_that_cost_their_estimate_without_usage_are_those_that_generate_text() -> None:
+    generating = [path for path, each in NATIVE_CALLS.items() if stream_format_of(each, format_of(path)).generates]
+    assert generating == [
+        "/v1beta/models/{id}:generateContent",
+        "/v1beta/models/{id}:streamGenerateContent",
+        "/api/chat",
+        "/api/generate",
+    ]
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/images/generations", "/v1/audio/speech"])

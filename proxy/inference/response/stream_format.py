@@ -13,7 +13,8 @@ from proxy.inference.response.fields import COMMON, FIELDS, ResponseFields
 from proxy.wire import Format
 
 Items = Literal["", "array", "lines"]
-_COUNT = ":countTokens"
+_WITHOUT_TEXT = (":countTokens", ":embedContent", ":batchEmbedContents", "/embed")
+"""Ends of the paths of native calls whose response is no text."""
 _ITEMS: Mapping[Api, Items] = {"gemini": "array", "ollama": "lines"}
 
 
@@ -47,7 +48,7 @@ def stream_format_of(call: CallPath, row: Format) -> StreamFormat:
     return StreamFormat(
         call.has_last_event,
         row.error_event,
-        generates=call.has_last_event or (call.api not in COMMON_APIS and not call.path.endswith(_COUNT)),
+        generates=call.has_last_event or (call.api not in COMMON_APIS and not call.path.endswith(_WITHOUT_TEXT)),
         has_comments=call.api in COMMON_APIS,
         fields=FIELDS[call.api],
         items=_ITEMS.get(call.api, "") if call.is_stream else "",
