@@ -45,7 +45,7 @@ def fill(counters: Counters) -> None:
         turn = number // KEYS
         key, provider = f"key-{number % KEYS}", f"p{(number + turn) % PROVIDERS}"
         route, status = ROUTES[turn % len(ROUTES)], 200 if turn < len(ROUTES) else 404
-        counters.requests_ended([(route, "GET", status, key, 0.01)])
+        counters.requests_ended([((route, "GET", status, key), 0.01)])
         call = CallRecord("1", "POST", ROUTES[2], "openai", key, "", b"", 0.0, f"m-{number % MODELS}")
         call.provider, call.outcome = provider, OUTCOMES[turn % len(OUTCOMES)]
         call.input_tokens, call.output_tokens, call.first_byte = 100, 200, 0.5

@@ -13,6 +13,7 @@ from proxy.access.keys import KEY_HEADERS
 from proxy.api.request import RequestHead
 from proxy.asgi import Header
 from proxy.server.app import Proxy
+from proxy.server.gate import decide
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started
 
 KEY = "sk-fake-of-the-benchmark"
@@ -72,7 +73,7 @@ def _cpu_us(app: Proxy, request: dict[str, Any]) -> float:
     """Microseconds of CPU per decision."""
     began = time.process_time()
     for _ in range(REQUESTS):
-        app.decide(RequestHead(request))
+        decide(app.deployment, RequestHead(request))
     return (time.process_time() - began) / REQUESTS * 1e6
 
 

@@ -53,6 +53,7 @@ class RequestHead:
         "method",
         "path",
         "path_model",
+        "query",
         "raw_path",
         "request_id",
         "route",
@@ -68,6 +69,7 @@ class RequestHead:
         self.path: str = scope["path"]
         """Percent-decoded."""
         self.raw_path: bytes = scope["raw_path"]
+        self.query: bytes = scope["query_string"]
         self.path_model = ""
         """The model in the path of a call (Azure)."""
         self.credentials: list[Header] = []
@@ -132,11 +134,6 @@ class RequestHead:
         """The address of the connection, "" if unknown."""
         client = self.scope.get("client")
         return client[0] if client else ""
-
-    @property
-    def query(self) -> bytes:
-        query: bytes = self.scope["query_string"]
-        return query
 
     @property
     def headers(self) -> Sequence[Header]:

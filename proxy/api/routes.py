@@ -54,6 +54,10 @@ class Routes:
                 self._exact.setdefault(route.path, {}).update(dict.fromkeys(route.methods, route.endpoint))
         self.paths = self._exact.keys()
         """The paths without `{name}`."""
+        self.endpoints = {
+            (method, path): endpoint for path, of_path in self._exact.items() for method, endpoint in of_path.items()
+        }
+        """Method and path without `{name}` -> endpoint: what `find` returns, for most requests."""
         self._api_paths = frozenset(route.path for route in self.table if route.is_api)
         self.lists = frozenset(_template(route.path) for route in self.table if route.is_list)
         """As in `RequestHead.route`."""
@@ -86,6 +90,7 @@ class Routes:
                 for pattern, route, _ in self._patterns
             ):
                 head.path, head.raw_path, head.path_model = path, other.raw, other.model
+                head.route = path if path in self._exact else ""
                 return
 
     def template(self, path: str) -> str:

@@ -116,14 +116,6 @@ class Proxy:
     def _is_listed(self, model: str) -> bool:
         return self.deployment.listed.has(model)
 
-    def decide(self, head: RequestHead) -> RawResponse | Handler:
-        """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises.
-
-        Synchronous, so that the server can send a cached response without creating a task. The server adds the headers
-        of CORS, because handlers send responses, too.
-        """
-        return decide(self.deployment, head)
-
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Refresh the model lists in the background while the context is entered."""
@@ -288,7 +280,7 @@ class Proxy:
             refusal = error_response_to(head, NO_TUNNEL)
             closing = RawResponse(refusal.status, [*refusal.headers, (b"connection", b"close")], refusal.body)
             return head, closing, self.deployment
-        return head, self.decide(head), self.deployment
+        return head, decide(self.deployment, head), self.deployment
 
     async def _handle(
         self, deployment: Deployment, head: RequestHead, handler: Handler, receive: Receive, send: Send

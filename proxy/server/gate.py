@@ -31,16 +31,21 @@ _log = logging.getLogger("models_proxy")
 
 
 def decide(deployment: Deployment, head: RequestHead) -> RawResponse | Handler:
-    """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises."""
+    """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises.
+
+    Synchronous, so that the server can send a cached response without creating a task. The server adds the headers of
+    CORS, because handlers send responses, too.
+    """
     try:
         head.add_headers = deployment.add_headers
-        is_outside = bool(deployment.routes.base) and not deployment.routes.enter(head)
-        if head.path in deployment.routes.paths:
+        routes = deployment.routes
+        is_outside = bool(routes.base) and not routes.enter(head)
+        if head.path in routes.paths:
             head.route = head.path
         if deployment.cors and (preflight := deployment.cors.preflight(head)):
             return preflight
         if not head.route:
-            deployment.routes.correct(head)
+            routes.correct(head)
         outcome = _answer(deployment, head, is_outside=is_outside)
     except SigningKeyNeeded as needed:
         return partial(_answer_later, deployment, head, needed.issuer, is_outside)
@@ -70,11 +75,12 @@ def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> R
 def _serve(deployment: Deployment, head: RequestHead, caller: Caller, *, is_outside: bool) -> RawResponse | Handler:
     """Find the endpoint for an identified caller. Raises ApiError."""
     head.key = caller.identity
+    routes = deployment.routes
     if is_outside:
-        raise PathOutsideBase(head.path, deployment.routes.base)
-    endpoint = deployment.routes.find(head)
+        raise PathOutsideBase(head.path, routes.base)
+    endpoint = routes.endpoints.get((head.method, head.path)) or routes.find(head)
     quota = caller.quota
-    if quota is not None and quota.lists and head.route in deployment.routes.lists:
+    if quota is not None and quota.lists and head.route in routes.lists:
         return deployment.limited_lists.answer(endpoint, head, caller, quota)
     return endpoint(head, caller)
 

@@ -28,6 +28,7 @@ from proxy.server.cycle import Cycle, head_bytes
 from proxy.server.deployment import Deployment
 from proxy.server.error_response import error_response
 from proxy.server.flow_control import WatchedFlowControl
+from proxy.server.gate import decide
 from proxy.server.read_turns import ReadTurns
 from proxy.server.receiver import Receiver
 from proxy.server.request_parser import RequestParser
@@ -214,27 +215,32 @@ class Protocol(asyncio.Protocol):
         keep_alive = keep_alive and not self._proxy.connections.are_ending
         self.cycle = cycle = Cycle(self, scope["method"], version, scope["headers"], keep_alive=keep_alive)
         # HTTP/1.0 clients would read "100 Continue" as the response (RFC 9110, 10.1.1).
-        cycle.waiting_for_100_continue = version == "1.1" and b"expect" in of_body
-        telemetry = self._proxy.telemetry
+        if of_body:
+            cycle.waiting_for_100_continue = version == "1.1" and b"expect" in of_body
+        proxy = self._proxy
+        telemetry = proxy.telemetry
         self._head = head = RequestHead(scope, telemetry.monotonic())
-        decision = self._proxy.decide(head)
+        deployment = proxy.deployment
+        decision = decide(deployment, head)
         cycle.add_headers = head.add_headers
-        self._account(head.key, head.cost, decision)
-        if isinstance(decision, RawResponse) and not head.has_body and cycle.is_direct:
-            self.write_response(cycle, decision)
-            head.status = decision.status
-            telemetry.request_ended(head)
-            return
+        if isinstance(decision, RawResponse):
+            self._account(head, len(decision.body) // BYTES_PER_UNIT)
+            if cycle.is_direct and not head.has_body:
+                self.write_response(cycle, decision)
+                head.status = decision.status
+                telemetry.request_ended(head)
+                return
+        else:
+            self._account(head, 0)
         scope["connection"] = cycle
-        self.server_state.tasks.add(self.loop.create_task(self._respond(cycle, head, decision, self._proxy.deployment)))
+        self.server_state.tasks.add(self.loop.create_task(self._respond(cycle, head, decision, deployment)))
 
-    def _account(self, key: str | None, cost: int, decision: RawResponse | Handler) -> None:
-        """Count a request against the share of its key. `cost`: of identifying its caller."""
+    def _account(self, head: RequestHead, of_body: int) -> None:
+        """Count a request against the share of its key. `of_body`: the cost of writing the response's body."""
         share = self.share
-        if share is None or share.key != key:
-            share = self.share = self._shares.of(key, self.loop)
-        of_body = len(decision.body) // BYTES_PER_UNIT if isinstance(decision, RawResponse) else 0
-        share.left -= REQUEST + cost + of_body
+        if share is None or share.key != head.key:
+            share = self.share = self._shares.of(head.key, self.loop)
+        share.left -= REQUEST + head.cost + of_body
         if share.left <= LOW:
             share.renew_soon()
 

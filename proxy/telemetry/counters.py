@@ -75,9 +75,9 @@ class Counters(Observer):
     # -- events --------------------------------------------------------------------------------------------------------
 
     def requests_ended(self, requests: Sequence[EndedRequest]) -> None:
-        for route, method, status, identity, seconds in requests:
-            key = identity or ""
-            row = self._requests.get((route, method, status, key)) or self._requests_of(route, method, status, key)
+        rows = self._requests
+        for labels, seconds in requests:
+            row = rows.get(labels) or self._requests_of(*labels)
             row.count += 1
             durations = row.seconds
             durations.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1

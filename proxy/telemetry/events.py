@@ -218,8 +218,8 @@ class ModelsChange(NamedTuple):
     removed: Sequence[str]
 
 
-EndedRequest = tuple[str, str, int, str | None, float]
-"""Route, method, status, identity of the caller, and seconds of a request, as in `Request`."""
+EndedRequest = tuple[tuple[str, str, int, str], float]
+"""Route, method, status and identity of the caller ("" for none), as in `Request`; and the seconds of the request."""
 
 
 class Observer:

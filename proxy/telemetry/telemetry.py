@@ -82,7 +82,7 @@ class Telemetry:
         elif not request.status:
             request.status = CLIENT_CLOSED_REQUEST
         collected = self._requests
-        collected.append((request.route, request.method, request.status, request.key, seconds))
+        collected.append(((request.route, request.method, request.status, request.key or ""), seconds))
         if len(collected) >= MAX_COLLECTED:
             self.flush()
         for notify in self._request_ended:

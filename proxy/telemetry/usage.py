@@ -86,8 +86,8 @@ class Usage(Observer):
     # -- events --------------------------------------------------------------------------------------------------------
 
     def requests_ended(self, requests: Sequence[EndedRequest]) -> None:
-        now = self._time()
-        self._used_now.update((identity, now) for _, _, _, identity, _ in requests if identity)
+        identities = {labels[-1] for labels, _ in requests} - {""}
+        self._used_now.update(dict.fromkeys(identities, self._time()))
 
     def calls_ended(self, calls: Sequence[CallRecord]) -> None:
         self._set_hour()

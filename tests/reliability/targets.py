@@ -7,8 +7,12 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
+from unittest.mock import patch
 
 from proxy.api.request import RequestHead
+from proxy.asgi import Handler, RawResponse
+from proxy.server.deployment import Deployment
+from proxy.server.gate import decide
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
 from tests.listening import Served, serving
 from tests.providers.calls import completion
@@ -53,14 +57,13 @@ keys:
 """
         async with serving(config_of(text), fetch, clock, protocol=protocol) as served:
             decided: list[bytes] = []
-            decide = served.app.decide
 
-            def recorded(head: RequestHead) -> object:
+            def recorded(deployment: Deployment, head: RequestHead) -> RawResponse | Handler:
                 decided.append(head.request_id)
-                return decide(head)
+                return decide(deployment, head)
 
-            served.app.decide = recorded  # type: ignore[method-assign, assignment]
-            yield Target(served, decided, provider)
+            with patch("proxy.server.protocol.decide", recorded):
+                yield Target(served, decided, provider)
 
 
 async def received_from(served: Served, segments: Iterable[bytes]) -> bytes:

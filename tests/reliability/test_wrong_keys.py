@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,6 +11,7 @@ from proxy.access.keys import KEY_HEADERS
 from proxy.api.request import RequestHead
 from proxy.asgi import Header, RawResponse
 from proxy.server.app import Proxy
+from proxy.server.gate import decide
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started
 
 pytestmark = pytest.mark.anyio
@@ -40,13 +41,12 @@ def work(app: Proxy, request: dict[str, object]) -> tuple[int, int]:
         nonlocal calls
         calls += event in ("call", "c_call")
 
-    decide: Callable[[RequestHead], object] = app.decide
-    decide(RequestHead(dict(request)))  # fills the caches of paths and responses
+    decide(app.deployment, RequestHead(dict(request)))  # fills the caches of paths and responses
     head = RequestHead(dict(request))
     before = sys.getprofile()
     sys.setprofile(count)
     try:
-        outcome = decide(head)
+        outcome = decide(app.deployment, head)
     finally:
         sys.setprofile(before)
     assert isinstance(outcome, RawResponse)

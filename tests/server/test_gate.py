@@ -1,4 +1,4 @@
-"""`Proxy.decide` returns the response that the application would send, or a handler if I/O is needed."""
+"""`decide` returns the response that the application would send, or a handler if I/O is needed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from proxy.api.request import RequestHead
 from proxy.asgi import RawResponse
 from proxy.config import Config
 from proxy.server.app import Proxy
+from proxy.server.gate import decide
 from tests.fakes import KEY_HEADERS, FailingClock, FakeClock, FakeFetch, config_of, digest, holding, reply_to, started
 from tests.processes import serving
 
@@ -39,7 +40,7 @@ def scope(
 
 def decided(app: Proxy, request: dict[str, object]) -> RawResponse | None:
     """The response of `decide`, None for a handler."""
-    outcome = app.decide(RequestHead(request))
+    outcome = decide(app.deployment, RequestHead(request))
     return outcome if isinstance(outcome, RawResponse) else None
 
 

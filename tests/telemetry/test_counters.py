@@ -40,11 +40,11 @@ def request(
     route: str = "/v1/models",
     method: str = "GET",
     status: int = 200,
-    key: str | None = "alice",
+    key: str = "alice",
     *,
     seconds: float = 0.1,
 ) -> EndedRequest:
-    return (route, method, status, key, seconds)
+    return (route, method, status, key), seconds
 
 
 def call(key: str = "alice", provider: str = "a", model: str = "m", **fields: Any) -> CallRecord:
@@ -67,7 +67,7 @@ def test_requests_are_counted_by_route_method_status_and_key() -> None:
     counters.requests_ended([request(seconds=0.001)])
     counters.requests_ended([request(seconds=0.005)])
     counters.requests_ended([request(status=404, key="", seconds=1000.0)])
-    counters.requests_ended([request("", "PROPFIND", 401, None, seconds=0.001)])
+    counters.requests_ended([request("", "PROPFIND", 401, "", seconds=0.001)])
 
     assert values(counters) == {
         "requests_total": [

@@ -101,8 +101,7 @@ def test_requests_and_calls_are_collected_until_they_are_flushed() -> None:
     batches.flush()
     batches.flush()
 
-    route = ("", "", 200, None, 2.5)
-    assert batches.seen == [[route, ("", "", 401, None, 2.5)], [call]]
+    assert batches.seen == [[(("", "", 200, ""), 2.5), (("", "", 401, ""), 2.5)], [call]]
 
 
 def test_many_requests_and_many_calls_are_passed_on_at_once() -> None:

@@ -108,10 +108,10 @@ def test_ids_that_clients_invent_are_not_recorded(clock: FakeClock) -> None:
 def test_the_last_request_of_each_key_is_kept(clock: FakeClock) -> None:
     usage = new_usage(clock)
 
-    def requests(*keys: str | None) -> None:
-        usage.requests_ended([("/v1/models", "GET", 200, key, 0.001) for key in keys])
+    def requests(*keys: str) -> None:
+        usage.requests_ended([(("/v1/models", "GET", 200, key), 0.001) for key in keys])
 
-    requests("alice", "alice", "bob", "", None)
+    requests("alice", "alice", "bob", "")
     later(usage, clock, 10)
     requests("bob")
 
