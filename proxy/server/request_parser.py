@@ -46,7 +46,7 @@ class RequestParser:
         self._parser = self._new_parser()
         self.url = b""
         self.scope: Scope = {}
-        """Of the last request."""
+        """Of the last request, empty until its head is complete."""
         self.headers: list[Header] = []
         self._checked: list[Header] = []
         """The headers of the current request in `heads.CHECKED`."""
@@ -57,8 +57,8 @@ class RequestParser:
 
     @property
     def request_headers(self) -> Iterable[Header]:
-        """Those of the last request."""
-        return self.scope["headers"] if self.scope else ()
+        """Those of the last request, as far as they were received."""
+        return self.scope["headers"] if self.scope else self.headers
 
     def feed(self, data: bytes | memoryview) -> None:
         """Parse bytes of one request; respond with an error if that is not possible."""
@@ -113,10 +113,9 @@ class RequestParser:
         return b"\r\n".join((line, *fields, b"", b""))
 
     def on_message_begin(self) -> None:
-        """Begin a scope, without what the application does not read."""
         self.url = b""
         self.headers = []
-        self.scope = {"type": "http", "client": self._connection.client, "headers": self.headers}
+        self.scope = {}
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -130,33 +129,42 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         """Check the head, and begin the request."""
         self._framing = 0
-        if len(self.url) > MAX_URL:
+        url, headers, parser = self.url, self.headers, self._parser
+        if len(url) > MAX_URL:
             raise UriTooLong(MAX_URL)
-        if len(self.headers) > heads.MAX_FIELDS:
+        if len(headers) > heads.MAX_FIELDS:
             raise heads.too_many_fields()
         checked, self._checked = self._checked, []
-        if self._parser.should_upgrade():
+        if parser.should_upgrade():
             return  # the parser stops here; `_stopped` feeds the head again
-        cycle = self._connection.cycle
+        connection = self._connection
+        cycle = connection.cycle
         if cycle is not None and not cycle.response_complete:
             raise BadRequest(_MALFORMED)  # the receiver and the parser disagree on the end of the last request
-        scope = self.scope
-        scope["method"] = self._parser.get_method().decode()
-        scope["http_version"] = version = self._parser.get_http_version()
+        method, version = parser.get_method().decode(), parser.get_http_version()
         of_body: Sequence[bytes] = ()
         if version != "1.1" or checked != self._valid:
             of_body = heads.check(version, checked)
             self._valid = () if of_body or version != "1.1" else checked
-        if self.url[0] != _SLASH or b"#" in self.url:
-            self.url = heads.origin_form(scope["method"], self.url, checked)
-        raw_path, _, scope["query_string"] = self.url.partition(b"?")
-        scope["raw_path"] = raw_path
+        if url[0] != _SLASH or b"#" in url:
+            self.url = url = heads.origin_form(method, url, checked)
+        raw_path, _, query = url.partition(b"?")
         path = raw_path.decode("ascii")
-        scope["path"] = unquote(path) if "%" in path else path
+        # Without what the application does not read.
+        self.scope = scope = {
+            "type": "http",
+            "client": connection.client,
+            "headers": headers,
+            "method": method,
+            "http_version": version,
+            "raw_path": raw_path,
+            "query_string": query,
+            "path": unquote(path) if "%" in path else path,
+        }
         if b"transfer-encoding" in of_body:
             # The parser calls `on_header` for trailers as well, and the scope of the request has the same list.
             self.headers = heads.Trailers()
-        self._connection.begin(scope, of_body, keep_alive=version == "1.1" and self._parser.should_keep_alive())
+        connection.begin(scope, of_body, keep_alive=version == "1.1" and parser.should_keep_alive())
 
     def on_body(self, body: bytes) -> None:
         self._framing = 0

@@ -6,7 +6,6 @@ that sums stay correct.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -75,13 +74,13 @@ class Counters(Observer):
     # -- events --------------------------------------------------------------------------------------------------------
 
     def requests_ended(self, requests: Sequence[EndedRequest]) -> None:
-        rows = self._requests
+        by_labels: dict[tuple[str, str, int, str], list[float]] = {}
         for labels, seconds in requests:
-            row = rows.get(labels) or self._requests_of(*labels)
-            row.count += 1
-            durations = row.seconds
-            durations.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1
-            durations.sum += seconds
+            by_labels.setdefault(labels, []).append(seconds)
+        for labels, durations in by_labels.items():
+            row = self._requests.get(labels) or self._requests_of(*labels)
+            row.count += len(durations)
+            row.seconds.observe_all(durations)
 
     def calls_ended(self, calls: Sequence[CallRecord]) -> None:
         for call in calls:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -35,6 +35,17 @@ class Histogram:
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+
+    def observe_all(self, values: Iterable[float]) -> None:
+        """Observe many values together."""
+        ordered = sorted(values)
+        observed = 0
+        for bucket, bound in enumerate(self.bounds):
+            end = bisect_right(ordered, bound, observed)
+            self.counts[bucket] += end - observed
+            observed = end
+        self.counts[-1] += len(ordered) - observed
+        self.sum += sum(ordered)
 
     def buckets(self) -> Buckets:
         return Buckets(self.bounds, (*self.counts,), self.sum)
