@@ -15,7 +15,7 @@ from proxy.server.core_dumps import forbid_core_dumps
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 _LARGE = 128 * 1024  # bytes; glibc's initial threshold
-_COLLECTIONS = (300, 3, 300)
+_COLLECTIONS = (600, 1, 230)
 """New objects until the youngest are collected; such collections until one of older ones; those until a full one."""
 _STANDARD = (0, 1, 2)
 HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows

@@ -37,14 +37,12 @@ class ProviderRow:
 class CallRow:
     """The calls of one key and provider."""
 
-    __slots__ = ("input_tokens", "outcomes", "output_tokens", "provider")
+    __slots__ = ("input_tokens", "outcomes", "output_tokens")
 
-    def __init__(self, provider: ProviderRow | None) -> None:
-        """`provider`: None for calls that were not sent to any."""
+    def __init__(self) -> None:
         self.outcomes: dict[CallOutcome, int] = {}
         self.input_tokens = 0
         self.output_tokens = 0
-        self.provider = provider
 
 
 class ModelRow:

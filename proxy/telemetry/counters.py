@@ -83,8 +83,15 @@ class Counters(Observer):
             row.seconds.observe_all(durations)
 
     def calls_ended(self, calls: Sequence[CallRecord]) -> None:
+        by_provider: dict[str, list[CallRecord]] = {}
         for call in calls:
             self._count_call(call)
+            by_provider.setdefault(call.provider, []).append(call)
+        for name, of_provider in by_provider.items():
+            if name:
+                row = self._providers.setdefault(name, ProviderRow())
+                row.seconds.observe_all(call.seconds for call in of_provider)
+                row.first_byte.observe_all(call.first_byte for call in of_provider if call.first_byte is not None)
 
     def attempt_ended(
         self, call: CallRecord, provider: str, outcome: Outcome, first_byte: float | None, tokens: Tokens
@@ -116,12 +123,8 @@ class Counters(Observer):
         if row is None or outcome not in row.outcomes:
             row = self._calls_of(call)
         row.outcomes[outcome] += 1
-        provider = row.provider
-        if provider is None:
+        if not call.provider:
             return
-        provider.seconds.observe(call.seconds)
-        if call.first_byte is not None:
-            provider.first_byte.observe(call.first_byte)
         if call.failovers:
             self._failovers[call.provider] += call.failovers
         model = self._models.get(call.model) or self._model_of(call)
@@ -157,8 +160,7 @@ class Counters(Observer):
             key = OTHER
         row = self._calls.get((key, call.provider))
         if row is None:
-            provider = self._providers.setdefault(call.provider, ProviderRow()) if call.provider else None
-            row = self._calls[key, call.provider] = CallRow(provider)
+            row = self._calls[key, call.provider] = CallRow()
         if call.outcome not in row.outcomes:
             row.outcomes[call.outcome] = 0
             self._outcomes += 1

@@ -91,11 +91,17 @@ class Usage(Observer):
 
     def calls_ended(self, calls: Sequence[CallRecord]) -> None:
         self._set_hour()
+        totals: dict[tuple[str, str, str], list[int]] = {}
         for call in calls:
             is_failed = call.outcome not in _NO_FAILURE
             is_model = call.is_known and (not is_failed or self._is_listed(call.model))
-            names = Names(call.key, call.model if is_model else "", call.provider)
-            self._add(self._hour, names, Counts(1, int(is_failed), call.input_tokens, call.output_tokens))
+            total = totals.setdefault((call.key, call.model if is_model else "", call.provider), [0, 0, 0, 0])
+            total[0] += 1
+            total[1] += is_failed
+            total[2] += call.input_tokens
+            total[3] += call.output_tokens
+        for names, total in totals.items():
+            self._add(self._hour, Names(*names), Counts(*total))
 
     def count(self) -> None:
         """Count what was collected. Call it about every second: events are assigned to the time of counting."""
