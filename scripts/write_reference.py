@@ -242,6 +242,11 @@ ENTRIES: Mapping[str, Entry] = {
         "certificate: /etc/ssl/llm.pem", "File in PEM: the certificate, then those of intermediate authorities."
     ),
     "Tls.key": Entry("key: /etc/ssl/llm.key", "File in PEM with the private key, without a passphrase."),
+    "Server.public_url": Entry(
+        "public_url: https://llm.example.com",
+        "The URL at which browsers open this server, with its `base_path`. Issuers send browsers back there after a "
+        "[log-in](status.md#log-in).",
+    ),
     "Server.timezone": Entry(
         "timezone: Europe/Berlin",
         "The time zone of days and months in [usage](usage.md) and limits, by its IANA name.",
@@ -312,6 +317,19 @@ ENTRIES: Mapping[str, Entry] = {
     "JwtIssuer.group_claim": Entry(
         "group_claim: realm_access.roles",
         "The claim with the user's groups, a string or a list of strings: a name, or a dotted path.",
+    ),
+    "JwtIssuer.client_id": Entry(
+        "client_id: models-proxy",
+        "The id of this proxy at the issuer. With it, administrators can [log in](status.md#log-in) there. "
+        "Requires `client_secret_file`, `admin` and `server.public_url`.",
+    ),
+    "JwtIssuer.client_secret": Entry("client_secret: ${OIDC_CLIENT_SECRET}", "The secret of the client."),
+    "JwtIssuer.client_secret_file": Entry(
+        "client_secret_file: /run/secrets/oidc", "A file with the secret, instead of `client_secret`."
+    ),
+    "JwtIssuer.client_scopes": Entry(
+        "client_scopes: [openid, groups]",
+        "The scopes that such a log-in requests. The ID token must contain `group_claim`.",
     ),
     "JwtIssuer.groups": Entry(
         "groups: {llm-power-users: staff, llm-users: guests}",

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 PLAIN, ADMIN, EXPIRED = "sk-canary-plain-key", "sk-canary-admin-key", "sk-canary-expired-key"
 EXTRA_PATHS = ("/v1/translate", "/v3/parse")
 CONFIG = f"""
-server: {{extra_paths: [{", ".join(EXTRA_PATHS)}]}}
+server: {{extra_paths: [{", ".join(EXTRA_PATHS)}], public_url: 'https://llm.example.com'}}
 providers:
   - {{name: a, base_url: 'http://127.0.0.1:9/v1', speaks: [openai, anthropic, gemini, ollama]}}
   - {{name: p, kind: pangu, base_url: 'http://127.0.0.1:9', api_key: sk-canary-pangu, workspace_id: w, model_ids: [v]}}
@@ -35,7 +35,8 @@ groups:
   admins: {{models: ['*']}}
 auth:
   jwt:
-    - {{issuer: ISSUER, audience: models-proxy, groups: {{llm-admins: admins, llm-users: users}}, admin: [llm-admins]}}
+    - {{issuer: ISSUER, audience: models-proxy, groups: {{llm-admins: admins, llm-users: users}}, admin: [llm-admins],
+       client_id: status, client_secret: sk-canary-client}}
   header:
     {{name: x-groups, user: x-user, from: [192.0.2.1], groups: {{admins: admins, users: users}}, admin: [admins]}}
 keys:
@@ -112,6 +113,8 @@ MATRIX = (
     Row("GET", "/status/login", 200, 200, 200),
     Row("POST", "/status/login", 403, 403, 403),  # the form of no page
     Row("POST", "/status/logout", 401, 403, 403),
+    Row("GET", "/status/oidc", 400, 400, 400),  # without an issuer
+    Row("GET", "/status/oidc/callback", 400, 400, 400),  # of no log-in
     Row("GET", "/v1/usage", 200, 200, 200),
     Row("GET", "/admin/usage", 401, 403, 200),
     Row("GET", "/admin/changes", 401, 403, 200),

@@ -12,7 +12,8 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 from proxy.asgi import Header
-from proxy.config.server import Server, is_loopback
+from proxy.config.addresses import is_loopback
+from proxy.config.server import Server
 from proxy.errors import ContentTypeRequired, HostNotAllowed, OriginNotAllowed
 
 

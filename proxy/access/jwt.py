@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from proxy.access.caller import Credential
@@ -68,9 +68,17 @@ class SigningKeyNeeded(Exception):
 class Tokens:
     """Identifies users by their tokens."""
 
-    def __init__(self, config: Config, quotas: Quotas, source: KeySource, time: Callable[[], float]) -> None:
-        """`time` returns Unix seconds."""
-        self._issuers = {issuer.issuer: _Issuer(issuer, config, quotas) for issuer in config.auth.jwt}
+    def __init__(
+        self,
+        config: Config,
+        quotas: Quotas,
+        source: KeySource,
+        time: Callable[[], float],
+        issuers: Iterable[JwtIssuer] | None = None,
+    ) -> None:
+        """`time` returns Unix seconds; `issuers`: those of the configuration, with other settings if necessary."""
+        accepted = config.auth.jwt if issuers is None else issuers
+        self._issuers = {issuer.issuer: _Issuer(issuer, config, quotas) for issuer in accepted}
         self._source = source
         self._time = time
         self._validated: dict[bytes, Credential] = {}
@@ -138,7 +146,8 @@ class _Issuer:
         )
         if not is_valid:
             raise InvalidKey
-        caller = self._groups.caller(claims["sub"], _name(claims), frozenset(self._groups_in(claims)))
+        values = frozenset(groups_in(claims, self._settings.group_claim))
+        caller = self._groups.caller(claims["sub"], _name(claims), values)
         return Credential(caller, claims["exp"] + self._settings.leeway, caller.group is not None)
 
     def _is_valid_header(self, header: Mapping[str, Any]) -> bool:
@@ -165,13 +174,14 @@ class _Issuer:
             _is_time(expires) and now < expires + leeway and all(_is_time(at) and at <= now + leeway for at in starts)
         )
 
-    def _groups_in(self, claims: Mapping[str, Any]) -> Iterator[str]:
-        name = self._settings.group_claim
-        value = _at(claims, name)
-        if isinstance(value, str):
-            value = value.split(" ") if name in _MULTI_WORD else [value]
-        if isinstance(value, list) and (name != "email" or claims.get("email_verified") is True):
-            yield from (each for each in value if isinstance(each, str))
+
+def groups_in(claims: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Yield the values of the claim that contains groups. `name`: its name, or a path to it."""
+    value = _at(claims, name)
+    if isinstance(value, str):
+        value = value.split(" ") if name in _MULTI_WORD else [value]
+    if isinstance(value, list) and (name != "email" or claims.get("email_verified") is True):
+        yield from (each for each in value if isinstance(each, str))
 
 
 def _is_time(value: object) -> bool:

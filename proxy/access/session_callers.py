@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from proxy.access.caller import Caller
 from proxy.access.keys import MAX_KEY_BYTES, Access, Request
 from proxy.access.sessions import Session, Sessions
 from proxy.config import Config
 from proxy.errors import Forbidden, InvalidKey
+
+if TYPE_CHECKING:
+    from proxy.access.issuer_sessions import IssuerSessions
 
 
 class SessionCallers:
@@ -17,6 +21,8 @@ class SessionCallers:
     def __init__(self, config: Config, access: Access, sessions: Sessions) -> None:
         self._access = access
         self._sessions = sessions
+        self.issuers: IssuerSessions | None = None
+        """Those of users, None without issuers that they can log in at."""
         self._digests = {key.name: key.digests for key in config.keys if key.admin}
 
     def log_in(self, key: bytes, request: Request) -> tuple[Session, Caller]:
@@ -32,10 +38,16 @@ class SessionCallers:
         """Return the caller of a session, as if the request contained the key.
 
         Raises InvalidKey if the key was removed, has expired, is not an admin key any more, or is not allowed from the
-        address of the request.
+        address of the request; or if the user would not be an administrator any more.
         """
-        digests = self._digests.get(session.name, ()) if not session.issuer else ()
-        for digest in digests:
+        if session.issuer:
+            return self._of_user(session)
+        for digest in self._digests.get(session.name, ()):
             if self._sessions.proves(session, digest):
                 return self._access.key_of(digest, request).caller
         raise InvalidKey
+
+    def _of_user(self, session: Session) -> Caller:
+        if self.issuers is None:
+            raise InvalidKey
+        return self.issuers.caller_of(session)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -83,6 +83,14 @@ def proxy_url(proxy: SecretStr) -> SecretStr:
     return proxy
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is always this machine's own."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def is_url(url: str) -> bool:
     """Whether a text is an absolute http:// or https:// URL."""
     # urlsplit removes line breaks silently, and its errors quote the text.
@@ -93,6 +101,15 @@ def is_url(url: str) -> bool:
         return bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def browser_url(url: str) -> str:
+    """The URL of this server in browsers -> without a slash at the end."""
+    _url(url)
+    parts = urlsplit(url)
+    if parts.scheme.lower() != "https" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must begin with https://, unless its host is a loopback address")
+    return url.rstrip("/")
 
 
 Url = Annotated[str, AfterValidator(_url)]

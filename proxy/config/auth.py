@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -10,15 +11,16 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from proxy.config.addresses import Url, is_url, network, proxy_url
-from proxy.config.fields import NotEmpty, Seconds, Settings, alternatives, at_least_one, header_name
+from proxy.config.addresses import Url, is_loopback, is_url, network, proxy_url
+from proxy.config.fields import NotEmpty, Seconds, Settings, alternatives, at_least_one, check_filled, header_name
 from proxy.config.identities import SEPARATOR
-from proxy.config.server import is_loopback
+from proxy.config.secret_files import SecretFile, values_of
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 ALGORITHMS = get_args(Algorithm)
 _MAX_ISSUER = 200
 """Characters. Identities contain the issuer, and records are stored under identities."""
+_SCOPE = re.compile(r"[!#-\[\]-~]+")
 _NOT_OF_LOGINS = frozenset({"host", "cookie", "content-length", "content-type", "transfer-encoding", "connection"})
 
 
@@ -59,8 +61,22 @@ def _issuer(issuer: str) -> str:
     return secure_url(issuer)
 
 
+def with_openid(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Scopes of OpenID Connect."""
+    if "openid" not in scopes:
+        raise ValueError("must contain openid")
+    return scopes
+
+
+def _scope(text: str) -> str:
+    if not _SCOPE.fullmatch(text):
+        raise ValueError("must be a scope like `openid`, without spaces and quotes")
+    return text
+
+
 Groups = Annotated[Mapping[NotEmpty, NotEmpty], Field(min_length=1), AfterValidator(OrderedDict)]
 """Value of a claim, or of a header -> name of a group. The order matters, also for equality."""
+Scope = Annotated[str, AfterValidator(_scope)]
 HeaderName = Annotated[NotEmpty, AfterValidator(login_header)]
 Values = Annotated[tuple[NotEmpty, ...], BeforeValidator(alternatives), AfterValidator(at_least_one)]
 
@@ -87,6 +103,22 @@ class JwtIssuer(Settings):
     """Values of the claim whose users are administrators."""
     proxy: Annotated[SecretStr, AfterValidator(proxy_url)] | None = None
     ca_file: NotEmpty | None = None
+    client_id: NotEmpty | None = None
+    """The id of this proxy at the issuer. With it, administrators can log in to the status page."""
+    client_secret: Annotated[SecretStr, AfterValidator(check_filled)] | None = None
+    client_secret_file: NotEmpty | None = None
+    client_scopes: Annotated[tuple[Scope, ...], AfterValidator(with_openid)] = ("openid", "profile", "email")
+    """What such a log-in requests, so that tokens contain the claim."""
+
+    @property
+    def secret_files(self) -> tuple[SecretFile, ...]:
+        """The client secret, if it is in a file."""
+        return (self.client_secret,) if isinstance(self.client_secret, SecretFile) else ()
+
+    @property
+    def client_secrets(self) -> tuple[str, ...]:
+        """The client secret, and the one before it; none without a client."""
+        return values_of(self.client_secret) if self.client_id and self.client_secret else ()
 
     @property
     def source(self) -> str:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from proxy.config.auth import Logins
+from proxy.config.auth import JwtIssuer, Logins
 from proxy.config.authorities import check_authority
 from proxy.config.document import Path
+from proxy.config.fields import check_filled
 from proxy.config.hints import did_you_mean
+from proxy.config.secret_settings import secret_in
 from proxy.config.settings import Group
 from proxy.config.validation import Validation
 
 
-def auth_of(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group]) -> Logins:
-    """Return the section; without any login if it has a problem. `groups`: the valid ones."""
+def auth_of(
+    validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group], read_secret: Callable[[str], str]
+) -> Logins:
+    """Return the section, with the secrets in its files; without any login if it has a problem.
+
+    `groups`: the valid ones.
+    """
     auth = validation.section(Logins, raw, "auth")
     if auth is None:
         return Logins()
@@ -29,6 +36,8 @@ def auth_of(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str,
             validation.problem((*path, "issuer"), f"duplicate issuer, also at {place}; remove one")
         check_authority(validation, issuer.ca_file, (*path, "ca_file"))
         _check_groups(validation, known, issuer.groups, path)
+        _check_client(validation, raw, issuer, path)
+    auth = auth.model_copy(update={"jwt": tuple(_with_secrets(validation, auth, read_secret))})
     if auth.header:
         _check_groups(validation, known, auth.header.groups, ("auth", "header"))
         if auth.header.name == auth.header.user:
@@ -40,6 +49,38 @@ def has_logins(raw: Mapping[str, Any]) -> bool:
     """Whether the section has a login. For checks of other sections."""
     auth = raw.get("auth")
     return isinstance(auth, dict) and bool(auth.get("jwt") or auth.get("header"))
+
+
+def _check_client(validation: Validation, raw: Mapping[str, Any], issuer: JwtIssuer, path: Path) -> None:
+    """Of a client all settings are needed."""
+    given = [name for name in ("client_secret", "client_secret_file") if getattr(issuer, name) is not None]
+    if issuer.client_id is None:
+        for name in given:
+            validation.problem((*path, name), "has no effect without `client_id`; set `client_id`, or remove it")
+        return
+    unresolved = any(validation.is_unresolved((*path, name)) for name in ("client_secret", "client_secret_file"))
+    if len(given) > 1:
+        validation.problem((*path, "client_secret_file"), "conflicts with client_secret; set only one")
+    elif not given and not unresolved:
+        text = "is missing; `client_id` requires it, or `client_secret`"
+        validation.problem((*path, "client_secret_file"), text)
+    server = raw.get("server")
+    if not (isinstance(server, dict) and server.get("public_url")):
+        text = "requires `server.public_url`, to which the issuer sends browsers back"
+        validation.problem((*path, "client_id"), text)
+    if not issuer.admin:
+        text = "has no effect without `admin`: only administrators can open the status page"
+        validation.problem((*path, "client_id"), text)
+
+
+def _with_secrets(validation: Validation, auth: Logins, read_secret: Callable[[str], str]) -> Iterator[JwtIssuer]:
+    for index, issuer in enumerate(auth.jwt):
+        file, where = issuer.client_secret_file, ("auth", "jwt", index, "client_secret_file")
+        if file is None or issuer.client_secret is not None or not issuer.client_id:
+            yield issuer
+        else:
+            secret = secret_in(file, validation, where, "auth: client_secret_file", check_filled, read_secret)
+            yield issuer.model_copy(update={"client_secret": secret})
 
 
 def _check_groups(validation: Validation, known: Sequence[str], groups: Mapping[str, str], path: Path) -> None:

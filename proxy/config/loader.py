@@ -139,7 +139,7 @@ def _config(
     models = _virtual_models(validation, raw)
     routing = _routing(validation, raw)
     groups, keys = members or members_of(validation, raw)
-    auth = auth_of(validation, raw, groups)
+    auth = auth_of(validation, raw, groups, read_secret)
     _warn_of_anonymous(validation, raw, groups)
     providers = Providers(validation, raw, read_secret, is_installed)
     _check_ready(validation, raw, server)

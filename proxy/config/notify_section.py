@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from proxy.config.authorities import check_authority, is_path
+from proxy.config.authorities import check_authority
 from proxy.config.document import Path
 from proxy.config.notify import Webhook, signing_secret
-from proxy.config.secret_files import SecretFile
+from proxy.config.secret_settings import secret_in
 from proxy.config.validation import Validation
 
 _INHERITED = ("proxy", "ca_file")
@@ -31,7 +31,8 @@ def _webhooks(validation: Validation, raw: Mapping[str, Any], read_secret: Calla
         if webhook.secret is not None and webhook.secret_file is not None:
             validation.problem((*path, "secret_file"), "conflicts with secret; set only one")
         elif webhook.secret_file is not None:
-            secret = _secret_in(webhook.secret_file, validation, (*path, "secret_file"), read_secret)
+            file, where = webhook.secret_file, (*path, "secret_file")
+            secret = secret_in(file, validation, where, "notify: secret_file", signing_secret, read_secret)
             yield webhook.model_copy(update={"secret": secret})
         elif webhook.secret is not None:
             yield webhook
@@ -49,18 +50,3 @@ def _with_defaults(validation: Validation, raw: Mapping[str, Any], value: Any, p
     for name in inherited:
         validation.inherited((*path, name), ("defaults", name))
     return {**value, **inherited}
-
-
-def _secret_in(file: str, validation: Validation, where: Path, read_secret: Callable[[str], str]) -> SecretFile | None:
-    if not is_path(file) or validation.is_unresolved(where):
-        return None
-    validation.log.add(file)
-    try:
-        return SecretFile(file, "notify: secret_file", signing_secret, read_secret)
-    except OSError as error:
-        validation.unavailable(where, f"cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        validation.problem(where, "is not a UTF-8 text file")
-    except ValueError as error:
-        validation.problem(where, f"its content {error}")
-    return None

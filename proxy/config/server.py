@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from proxy.config.addresses import exact_origin, host_name, host_or_socket, network, path_prefix
+from proxy.config.addresses import browser_url, exact_origin, host_name, host_or_socket, network, path_prefix
 from proxy.config.call_paths import call_name, extra_path
 from proxy.config.fields import Bytes, NotEmpty, Seconds, Settings, file_mode, lists_to_wait_for, off_if_false, whole
 from proxy.config.limits import Limits
@@ -56,6 +55,8 @@ class Server(Settings):
     """The names of facts in lists: one per fact, or also those of other servers."""
     expose_provider: bool = False
     """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
+    public_url: Annotated[NotEmpty, AfterValidator(browser_url)] | None = None
+    """The URL at which browsers open this server, with `base_path`, for logins at issuers."""
     timezone: Annotated[str, AfterValidator(timezone_name)] = "UTC"
     """The time zone of days and months in usage and limits."""
     tls: Tls | None = None
@@ -70,11 +71,3 @@ class Server(Settings):
     """Processes that serve requests. Limits of all clients, and of calls to a provider, are divided between them."""
     sse_keepalive: Seconds = 15.0
     """An SSE comment is sent on a stream without data for this long, so that proxies do not close it as idle."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is always this machine's own."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -16,6 +16,7 @@ import msgspec
 from pydantic import Field
 
 from proxy.config.access_rules import reads_facts
+from proxy.config.addresses import is_loopback
 from proxy.config.auth import Logins
 from proxy.config.call_limits import CallLimits
 from proxy.config.fields import Globs, NotEmpty, Settings
@@ -26,7 +27,7 @@ from proxy.config.notify import Webhook
 from proxy.config.places import Places
 from proxy.config.provider_settings import Provider
 from proxy.config.routing import RoutingRule, VirtualModel
-from proxy.config.server import Server, is_loopback
+from proxy.config.server import Server
 from proxy.config.sources import Sources
 from proxy.config.store import StoreSettings
 from proxy.config.tracing import Tracing

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from proxy.config.authorities import check_authority
 from proxy.config.document import Path
 from proxy.config.fields import check_filled
-from proxy.config.secret_files import SecretFile
+from proxy.config.secret_settings import secret_in
 from proxy.config.store import StoreSettings
 from proxy.config.validation import Validation
 
@@ -68,23 +68,8 @@ def _with_password(
         return store
     password = store.valkey_password
     if store.valkey_password_file:
-        password = _password_in(store.valkey_password_file, validation, read_secret)
+        file, where = store.valkey_password_file, ("store", "valkey_password_file")
+        password = secret_in(file, validation, where, "store.valkey_password_file", check_filled, read_secret)
     elif (in_url := places["valkey"]) and isinstance(in_url, str):
         password = SecretStr(unquote(in_url))
     return store.model_copy(update={"valkey_password": password})
-
-
-def _password_in(file: str, validation: Validation, read_secret: Callable[[str], str]) -> SecretFile | None:
-    where: Path = ("store", "valkey_password_file")
-    if validation.is_unresolved(where):
-        return None
-    validation.log.add(file)
-    try:
-        return SecretFile(file, "store.valkey_password_file", check_filled, read_secret)
-    except OSError as error:
-        validation.unavailable(where, f"cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        validation.problem(where, "is not a UTF-8 text file")
-    except ValueError as error:
-        validation.problem(where, f"its content {error}")
-    return None

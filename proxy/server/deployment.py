@@ -80,7 +80,7 @@ class Deployment:
             shared=shared.lists,
         )
         self.access = Access(config, clock.time, shared.key_sets)
-        self.status_login = StatusLogin(config, self.access, shared.sessions)
+        self.status_login = StatusLogin(config, self.access, shared.sessions, clock, shared.key_sets)
         self.refused_keys = RefusedKeys(clock.monotonic)
         self.guard = BrowserGuard(config.server) if config.is_open else None
         self.cors = Cors(config.server.cors) if config.server.cors else None

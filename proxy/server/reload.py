@@ -146,7 +146,8 @@ class Reloader:
         config = self._current()
         of_providers = (secret for provider in config.providers for secret in provider.secret_files)
         of_webhooks = (secret for webhook in config.notify for secret in webhook.secret_files)
-        return [*of_providers, *config.store.secret_files, *of_webhooks]
+        of_issuers = (secret for issuer in config.auth.jwt for secret in issuer.secret_files)
+        return [*of_providers, *config.store.secret_files, *of_webhooks, *of_issuers]
 
     def _look(self) -> Sources | None:
         for secret in self._secrets:

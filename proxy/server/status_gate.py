@@ -61,7 +61,7 @@ def _answer_anyone(deployment: Deployment, head: RequestHead, serve: Serve) -> R
     """On a public path. A wrong key in a header is rejected as everywhere."""
     caller = _PUBLIC if deployment.access.is_anonymous(head) else deployment.access.caller_of(head)
     if head.method == "POST":
-        check_same_origin(head.headers, None, must_be_known=True)
+        check_same_origin(head.headers, deployment.config.server.public_url, must_be_known=True)
     return serve(caller)
 
 
@@ -91,7 +91,7 @@ def _answer(deployment: Deployment, head: RequestHead, session: Session | None, 
     head.scope["csrf_token"] = sealed.csrf_token(bound_to)
     if head.method != "POST":
         return serve(caller)
-    check_same_origin(head.headers, None)
+    check_same_origin(head.headers, deployment.config.server.public_url)
 
     async def serve_form(receive: Receive, send: Send) -> RawResponse | None:
         form = dict(await read_form(head, receive))

@@ -7,6 +7,7 @@ followed: their target can belong to another party.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -35,8 +36,8 @@ async def fetch_signing_keys(issuer: JwtIssuer) -> bytes:
             asyncio.timeout(FETCH_SECONDS),
             DecodedBodies(TrackedSockets(inner, FETCH_SECONDS / 2), MAX_DOCUMENT) as transport,
         ):
-            url = issuer.jwks_url or _jwks_url(await _get(transport, _metadata_url(issuer.issuer)), issuer)
-            return await _get(transport, url)
+            url = issuer.jwks_url or _jwks_url(await get_document(transport, metadata_url(issuer.issuer)), issuer)
+            return await get_document(transport, url)
     except UpstreamError:
         raise
     except TimeoutError as error:
@@ -45,11 +46,21 @@ async def fetch_signing_keys(issuer: JwtIssuer) -> bytes:
         raise from_exception(error, FETCH_SECONDS, via_proxy=issuer.proxy is not None) from error
 
 
-def _metadata_url(issuer: str) -> str:
+def issuer_metadata(document: bytes, issuer: JwtIssuer) -> Mapping[str, Any]:
+    """Return the metadata of an issuer. Raises UpstreamError for that of another one."""
+    metadata: Any = decode_or_none(document)
+    if not isinstance(metadata, dict) or metadata.get("issuer") != issuer.issuer:
+        raise UpstreamError("invalid_response", f"another `issuer` in {metadata_url(issuer.issuer)}")
+    return metadata
+
+
+def metadata_url(issuer: str) -> str:
+    """The address of the metadata of an issuer (OpenID Connect Discovery)."""
     return issuer.removesuffix("/") + _METADATA
 
 
-async def _get(transport: httpx.AsyncBaseTransport, url: str) -> bytes:
+async def get_document(transport: httpx.AsyncBaseTransport, url: str) -> bytes:
+    """Return what is at a URL of an issuer. Raises UpstreamError, and what httpx raises."""
     headers = {
         "Accept": "application/json",
         "Accept-Encoding": "identity",
@@ -68,13 +79,12 @@ def _jwks_url(document: bytes, issuer: JwtIssuer) -> str:
     """The address of the keys in the metadata of an issuer. Raises UpstreamError."""
     metadata: Any = decode_or_none(document)
     if not isinstance(metadata, dict) or not isinstance(url := metadata.get("jwks_uri"), str):
-        raise UpstreamError("invalid_response", f"no `jwks_uri` in {_metadata_url(issuer.issuer)}")
-    if metadata.get("issuer") != issuer.issuer:
-        raise UpstreamError("invalid_response", f"another `issuer` in {_metadata_url(issuer.issuer)}")
+        raise UpstreamError("invalid_response", f"no `jwks_uri` in {metadata_url(issuer.issuer)}")
+    issuer_metadata(document, issuer)
     try:
         keys_url(url)
     except ValueError:
         url = ""
     if not url or (issuer.issuer.startswith("https:") and not url.startswith("https:")):
-        raise UpstreamError("invalid_response", f"`jwks_uri` in {_metadata_url(issuer.issuer)} is not an https:// URL")
+        raise UpstreamError("invalid_response", f"`jwks_uri` in {metadata_url(issuer.issuer)} is not an https:// URL")
     return url

@@ -155,3 +155,100 @@ def test_a_configuration_with_logins_can_be_handed_to_another_process(more: str,
     path.write_text(auth(jwt=JWT, header=HEADER) + more, encoding="utf-8")
 
     assert unpacked(packed(str(path)), str(path)) == read(path)
+
+
+# -- clients -----------------------------------------------------------------------------------------------------------
+
+CLIENT = f"{JWT}, admin: [admins], client_id: status"
+SERVER = "server: {public_url: 'https://llm.example.com/'}\n"
+NO_URL = "auth.jwt[0].client_id: requires `server.public_url`, to which the issuer sends browsers back"
+
+
+def test_a_client_has_a_secret_and_scopes() -> None:
+    config = parsed(SERVER + auth(jwt=f"{CLIENT}, client_secret: fake-secret"))
+    (issuer,) = config.auth.jwt
+
+    assert (issuer.client_id, issuer.client_secrets, issuer.secret_files) == ("status", ("fake-secret",), ())
+    assert issuer.client_scopes == ("openid", "profile", "email")
+    assert config.server.public_url == "https://llm.example.com"
+    assert "fake-secret" not in repr(config)
+    assert parsed(auth(jwt=JWT)).auth.jwt[0].client_secrets == ()
+
+
+def test_the_secret_of_a_client_is_read_from_its_file_and_the_one_before_it_is_known(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("fake-secret\n")
+    text = SERVER + auth(jwt=f"{CLIENT}, client_secret_file: '{file}'")
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    (issuer,) = read(path).auth.jwt
+    before = issuer.client_secrets
+    file.write_text("fake-successor")
+    (secret,) = issuer.secret_files
+    secret.reload()
+
+    assert (before, issuer.client_secrets) == (("fake-secret",), ("fake-successor", "fake-secret"))
+    (restored,) = unpacked(packed(str(path)), str(path)).auth.jwt
+    assert restored.client_secrets == ("fake-successor",)
+
+
+@pytest.mark.parametrize(
+    ("server", "jwt", "problems"),
+    [
+        ("", f"{CLIENT}, client_secret: fake", [NO_URL]),
+        ("server: {port: 80}\n", f"{CLIENT}, client_secret: fake", [NO_URL]),
+        (SERVER, CLIENT, ["auth.jwt[0].client_secret_file: is missing; `client_id` requires it, or `client_secret`"]),
+        (
+            SERVER,
+            f"{CLIENT}, client_secret: fake, client_secret_file: /run/secrets/oidc",
+            ["auth.jwt[0].client_secret_file: conflicts with client_secret; set only one"],
+        ),
+        (
+            SERVER,
+            f"{JWT}, client_secret: fake",
+            ["auth.jwt[0].client_secret: has no effect without `client_id`; set `client_id`, or remove it"],
+        ),
+        (
+            SERVER,
+            f"{JWT}, client_id: status, client_secret: fake",
+            ["auth.jwt[0].client_id: has no effect without `admin`: only administrators can open the status page"],
+        ),
+        (
+            SERVER,
+            f"{CLIENT}, client_secret: fake, client_scopes: [groups]",
+            ["auth.jwt[0].client_scopes: must contain openid"],
+        ),
+        (
+            SERVER,
+            f"{CLIENT}, client_secret: fake, client_scopes: [a b]",
+            ["auth.jwt[0].client_scopes[0]: must be a scope like `openid`, without spaces and quotes; found 'a b'"],
+        ),
+        (
+            SERVER,
+            f"{CLIENT}, client_secret_file: /missing/file",
+            ["auth.jwt[0].client_secret_file: cannot be read: No such file or directory"],
+        ),
+    ],
+)
+def test_an_incomplete_client_is_a_problem(server: str, jwt: str, problems: list[str]) -> None:
+    assert [each.split(": ", 1)[1] for each in problems_of(server + auth(jwt=jwt))] == problems
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://llm.example.com", "must begin with https://, unless its host is a loopback address"),
+        ("https://llm.example.com?a=b", "must not contain `?` or `#`"),
+        ("llm.example.com", "must be a URL like https://api.example.com/v1"),
+    ],
+)
+def test_a_public_url_that_browsers_cannot_trust_is_a_problem(url: str, problem: str) -> None:
+    (found,) = problems_of(f"server: {{public_url: '{url}'}}\n{PROVIDER}")
+
+    assert f"server.public_url: {problem}" in found
+
+
+def test_a_public_url_of_a_loopback_address_needs_no_https() -> None:
+    text = f"server: {{public_url: 'http://localhost:8000/llm/'}}\n{PROVIDER}"
+
+    assert parsed(text).server.public_url == "http://localhost:8000/llm"

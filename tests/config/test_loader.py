@@ -62,7 +62,7 @@ server:
             keepalive_timeout: 2m, headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
    metrics: off, max_request: 1MiB, expose_provider: true, sse_keepalive: 5s, workers: 1, facts_style: all,
    extra_paths: [/v1/translate], default_models: {moderations: omni}, trusted_proxies: [10.0.0.0/8, 192.0.2.7],
-   reload: signal, base_path: /llm, socket_mode: "0600", timezone: Europe/Berlin}
+   reload: signal, base_path: /llm, socket_mode: "0600", timezone: Europe/Berlin, public_url: "https://llm.example/llm"}
 logging: {format: json, level: warning, access: all}
 facts: bundled
 store:
@@ -83,6 +83,9 @@ auth:
       group_claim: roles
       groups: {users: staff}
       admin: [ops]
+      client_id: status
+      client_secret_file: /run/secrets/files
+      client_scopes: [openid, roles]
       proxy: http://egress:3128
       ca_file: CORP_PEM
   header: {name: X-Groups, user: X-User, from: [192.0.2.7], groups: {users: staff, guests: default}, admin: [ops]}
@@ -400,6 +403,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             reload="signal",
             shutdown_timeout=120,
             sse_keepalive=5,
+            public_url="https://llm.example/llm",
             timezone="Europe/Berlin",
             trusted_proxies=("10.0.0.0/8", "192.0.2.7/32"),
             extra_paths=("/v1/translate",),
@@ -506,6 +510,10 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
                     admin=("ops",),
                     proxy=SecretStr("http://egress:3128"),
                     ca_file=corp_pem,
+                    client_id="status",
+                    client_secret=first,
+                    client_secret_file="/run/secrets/files",
+                    client_scopes=("openid", "roles"),
                 ),
             ),
             header=IdentityHeader(
@@ -526,7 +534,11 @@ def test_example_contains_every_setting() -> None:
         Webhook, Tracing,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields} - {"settings"}
-    names -= {"valkey_password", "tls"}  # conflicts with its file; its files must belong together (`server/test_tls`)
+    names -= {
+        "valkey_password",
+        "client_secret",
+        "tls",
+    }  # two conflict with their files; its files must belong together (`server/test_tls`)
     names |= {name for dialect in DIALECTS.values() for name in dialect.settings} | set(SECTIONS)
     assert {name for name in names if not re.search(rf"\b{name}:", EVERYTHING)} == set()
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
@@ -63,6 +64,10 @@ class OidcProvider:
         """Whether requests get status 503."""
         self.documents: dict[str, bytes] = {}
         """Path -> a body instead of the right one."""
+        self.tokens: dict[str, str] = {}
+        """Code of a log-in -> the ID token for which it is exchanged, once."""
+        self.exchanges: list[tuple[str | None, dict[str, str]]] = []
+        """The header `Authorization`, and the form, of each exchange."""
         self.redirects: dict[str, str] = {}
         """Path -> the address to which it redirects."""
 
@@ -89,7 +94,12 @@ class OidcProvider:
         if path in self.documents:
             return self.documents[path]
         if path == METADATA:
-            return json.dumps({"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys"}).encode()
+            urls = {
+                "jwks_uri": f"{self.issuer}/keys",
+                "authorization_endpoint": f"{self.issuer}/authorize",
+                "token_endpoint": f"{self.issuer}/token",
+            }
+            return json.dumps({"issuer": self.issuer, **urls}).encode()
         if path == "/keys":
             keys = [
                 {**key.as_dict(private=False), "kid": key_id, "use": "sig", "alg": algorithm}
@@ -130,6 +140,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._respond(200, body)
         else:
             self._respond(404, b"nothing here")
+
+    def do_POST(self) -> None:
+        """Exchange a code."""
+        provider: OidcProvider = self.server.provider  # type: ignore[attr-defined]
+        provider.requests[self.path] += 1
+        form = dict(parse_qsl(self.rfile.read(int(self.headers["content-length"])).decode()))
+        provider.exchanges.append((self.headers["authorization"], form))
+        if location := provider.redirects.get(self.path):
+            self._respond(302, b"", location=location)
+        elif (body := provider.documents.get(self.path)) is not None:
+            self._respond(200, body)
+        elif provider.failing or (token := provider.tokens.pop(form.get("code", ""), None)) is None:
+            self._respond(400, b'{"error": "invalid_grant", "error_description": "canary-description"}')
+        else:
+            self._respond(200, json.dumps({"access_token": "canary-access-token", "id_token": token}).encode())
 
     def _respond(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)

@@ -12,9 +12,9 @@ ADMIN = "sk-canary-status-admin"
 HOST = "llm.example.com"
 BROWSER = {"host": HOST, "accept": "text/html,*/*;q=0.8", "sec-fetch-site": "same-origin"}
 FORM = {**BROWSER, "origin": f"https://{HOST}", "content-type": "application/x-www-form-urlencoded"}
-INSIDE = "/status/unknown"
-"""A path at which there is nothing: browsers without a session are sent to the form nevertheless."""
-ADMITTED = 404
+INSIDE = "/status.json"
+"""For administrators only."""
+ADMITTED, REFUSED = 200, 401
 
 
 class Browser:
@@ -49,7 +49,7 @@ class Browser:
 
     async def is_logged_in(self) -> bool:
         reply = await self.get(INSIDE)
-        assert reply.status in (ADMITTED, 303)
+        assert reply.status in (ADMITTED, REFUSED)
         return reply.status == ADMITTED
 
     @property
@@ -57,7 +57,7 @@ class Browser:
         return {"cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())} if self.cookies else {}
 
     def _kept(self, reply: Reply) -> Reply:
-        if cookie := reply.header("set-cookie"):
+        for cookie in (value.decode() for name, value in reply.headers if name == b"set-cookie"):
             name, _, value = cookie.partition(";")[0].partition("=")
             self.cookies.pop(name, None)
             if "Max-Age=0" not in cookie:

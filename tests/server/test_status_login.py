@@ -10,7 +10,7 @@ import pytest
 from proxy.access.attempts import MAX_ATTEMPTS
 from proxy.access.sessions import SESSION_SECONDS, Sessions
 from tests.fakes import FakeClock, FakeFetch, Reply, config_of, digest, reply_to, started
-from tests.server.status_browser import ADMIN, ADMITTED, BROWSER, FORM, HOST, INSIDE, Browser
+from tests.server.status_browser import ADMIN, ADMITTED, BROWSER, FORM, HOST, INSIDE, REFUSED, Browser
 
 pytestmark = pytest.mark.anyio
 
@@ -261,9 +261,9 @@ async def test_a_cookie_that_is_sent_twice_does_not_count(fetch: FakeFetch, cloc
         once, twice = f"other=1; {name}={value}; x", f"{name}={value}; {name}={value}"
 
         assert (await browser.get(INSIDE, {"cookie": once})).status == ADMITTED
-        assert (await browser.get(INSIDE, {"cookie": twice})).status == 303
+        assert (await browser.get(INSIDE, {"cookie": twice})).status == REFUSED
         pairs = [(b"accept", b"text/html"), *[(b"cookie", f"{name}={value}".encode())] * 2]
-        assert (await reply_to(app, INSIDE, pairs)).status == 303
+        assert (await reply_to(app, INSIDE, pairs)).status == REFUSED
 
 
 # -- forms -------------------------------------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ async def test_attempts_are_divided_between_workers(fetch: FakeFetch, clock: Fak
 # -- pages -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/status/login", "/status", INSIDE, "/status.json"])
+@pytest.mark.parametrize("path", ["/status/login", "/status", "/status/unknown", "/status.json"])
 async def test_every_response_has_the_headers_of_a_private_page(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with started(config_of(config_text()), fetch, clock) as app:
         for headers in (BROWSER, {"authorization": f"Bearer {ADMIN}"}, {"authorization": "Bearer sk-canary-wrong"}):

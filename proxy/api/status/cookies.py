@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from proxy.asgi import Header
-from proxy.config.server import is_loopback
+from proxy.config.addresses import is_loopback
 
 SESSION = "models-proxy-session"
 LOGIN = "models-proxy-login"

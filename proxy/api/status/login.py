@@ -5,43 +5,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from proxy.access import Access, Caller
-from proxy.access.attempts import MAX_ATTEMPTS, Attempts
+from proxy.access.jwt import KeySource
 from proxy.access.session_callers import SessionCallers
-from proxy.access.sessions import Session, Sessions
+from proxy.access.sessions import Session
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
 from proxy.api.status.cookies import SESSION, has_secure_cookies, set_cookie
 from proxy.api.status.forms import read_form
 from proxy.api.status.pages import html_response, redirect, render
-from proxy.asgi import Handler, RawResponse, Receive, Send
+from proxy.api.status.session_keeper import LoginAttempts, LoginFailed, SessionKeeper
+from proxy.asgi import Handler, Header, RawResponse, Receive, Send
+from proxy.clock import Clock
 from proxy.config import Config
-from proxy.errors import Forbidden, InvalidKey, KeyNotUsable, whole_seconds
+from proxy.errors import Forbidden, InvalidKey, KeyNotUsable
 from proxy.printable import printable
+
+if TYPE_CHECKING:
+    from proxy.api.status.issuer_login import IssuerLogin
 
 LOGIN_PATH = "/status/login"
 _log = logging.getLogger("models_proxy")
 
 
-class SessionKeeper(Protocol):
-    """The sessions of all processes."""
+class SigningKeys(KeySource, Protocol):
+    """The keys of all issuers."""
 
-    sealed: Sessions
-    attempts: Attempts
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other processes can end a session."""
-        ...
-
-    async def end(self, session: Session) -> None:
-        """End a session, in all processes."""
-        ...
-
-    async def was_ended(self, session: Session) -> bool:
-        """Whether another process has ended a session, as far as that can be found out in a short time."""
+    async def fetch(self, issuer: str) -> None:
+        """Fetch those of an issuer. Never raises."""
         ...
 
 
@@ -49,24 +42,24 @@ class StatusLogin:
     """The endpoints. Each attempt leaves a line in the log, without the key."""
 
     def __init__(
-        self,
-        config: Config,
-        access: Access,
-        sessions: SessionKeeper,
+        self, config: Config, access: Access, sessions: SessionKeeper, clock: Clock, signing_keys: SigningKeys
     ) -> None:
         self._config = config
-        self._access = access
         self.sessions = sessions
         self.callers = SessionCallers(config, access, sessions.sealed)
+        self._attempts = LoginAttempts(config, access, sessions.attempts)
         self._base = config.server.base_path.rstrip("/")
-        # As limits of all clients, divided between workers.
-        self._max_attempts = -(-MAX_ATTEMPTS // config.server.workers)
+        self._issuers = (
+            self._issuer_login(clock, signing_keys) if any(each.client_id for each in config.auth.jwt) else None
+        )
+        self._has_form = self._issuers is None or any(key.admin for key in config.keys)
 
     def routes(self) -> Sequence[Route]:
         return [
             Route(LOGIN_PATH, READ, self.form, is_public=True),
             Route(LOGIN_PATH, ("POST",), self.log_in, is_public=True),
             Route("/status/logout", ("POST",), self.log_out),
+            *(self._issuers.routes() if self._issuers else ()),
         ]
 
     def form(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
@@ -90,30 +83,52 @@ class StatusLogin:
         return redirect(head, self._base + LOGIN_PATH, [deleted])
 
     async def _form(self, head: RequestHead, receive: Receive, send: Send) -> RawResponse:
-        return await self._page(head, 200)
+        return html_response(head, await self._page())
 
     async def _log_in(self, head: RequestHead, receive: Receive, send: Send) -> RawResponse:
         """Raises BodyTooLarge and BadRequest."""
-        client = printable(self._access.client_of(head)) or "a Unix socket"
-        if seconds := self.sessions.attempts.wait(client, self._max_attempts):
-            _log.warning("status page: log-in from %s rejected: too many attempts", client)
-            return await self._page(head, 429, seconds=whole_seconds(seconds))
-        form = await read_form(head, receive)
-        key = form.get("key", "").strip().encode("utf-8", "surrogatepass")
         try:
-            session, caller = self.callers.log_in(key, head)
+            self._attempts.check(head)
+            session, caller = self._begin(head, (await read_form(head, receive)).get("key", ""))
+        except LoginFailed as failed:
+            return await self._failure(head, failed)
+        _log.info("admin: %s: log-in to the status page from %s", caller.who, self._attempts.client_of(head))
+        value, seconds = self.sessions.sealed.cookie_of(session)
+        cookie = set_cookie(SESSION, value, seconds, secure=has_secure_cookies(head.headers))
+        return redirect(head, f"{self._base}/status", [cookie])
+
+    def _begin(self, head: RequestHead, key: str) -> tuple[Session, Caller]:
+        """Raises LoginFailed."""
+        try:
+            return self.callers.log_in(key.strip().encode("utf-8", "surrogatepass"), head)
         except InvalidKey as error:
             reason = f"key {error.identity} {error.reason}" if isinstance(error, KeyNotUsable) else "unknown key"
-            _log.warning("status page: log-in from %s rejected: %s", client, printable(reason))
-            return await self._page(head, 401)
+            text = "This is not a valid key of this proxy, or it is not allowed from your address."
+            raise LoginFailed(401, text, reason) from None
         except Forbidden:
-            _log.warning("status page: log-in from %s rejected: not an admin key", client)
-            return await self._page(head, 403)
-        _log.info("admin: %s: log-in to the status page from %s", caller.who, client)
-        cookie = self.sessions.sealed.cookie_of(session)
-        header = set_cookie(SESSION, cookie.value, cookie.seconds, secure=has_secure_cookies(head.headers))
-        return redirect(head, f"{self._base}/status", [header])
+            raise LoginFailed(403, "This key is not an admin key (`admin: true`).", "not an admin key") from None
 
-    async def _page(self, head: RequestHead, status: int, *, seconds: int = 0) -> RawResponse:
-        body = await render("login.html", base=self._base, status=status, seconds=seconds)
-        return html_response(head, body, status, [(b"retry-after", b"%d" % seconds)] if seconds else ())
+    async def _failure(self, head: RequestHead, failed: LoginFailed, headers: Sequence[Header] = ()) -> RawResponse:
+        """Return the form, with the problem."""
+        client = self._attempts.client_of(head)
+        _log.warning("status page: log-in from %s rejected: %s", client, printable(failed.reason))
+        retry = [(b"retry-after", b"%d" % failed.seconds)] if failed.seconds else []
+        return html_response(head, await self._page(failed), failed.status, [*retry, *headers])
+
+    async def _page(self, failed: LoginFailed | None = None) -> bytes:
+        return await render(
+            "login.html",
+            base=self._base,
+            problem=failed.text if failed else "",
+            has_form=self._has_form,
+            issuers=self._issuers.issuers if self._issuers else (),
+        )
+
+    def _issuer_login(self, clock: Clock, signing_keys: SigningKeys) -> IssuerLogin:
+        # Imported only if it is used.
+        from proxy.access.issuer_sessions import IssuerSessions
+        from proxy.api.status.issuer_login import IssuerLogin
+
+        sealed = self.sessions.sealed
+        self.callers.issuers = users = IssuerSessions(self._config, signing_keys, clock.time, sealed)
+        return IssuerLogin(self._config, users, sealed, self._attempts, clock, signing_keys.fetch, self._failure)

@@ -123,13 +123,13 @@ def test_a_session_of_the_status_page_is_valid_in_all_workers_and_their_successo
         client.headers.update({**page, "connection": "close"})
         reply = client.post(f"{url}/status/login", data={"key": KEY})
         assert (reply.status_code, [*client.cookies]) == (303, ["models-proxy-session"])
-        statuses = {client.get(f"{url}/status/unknown").status_code for _ in range(40)}
-        assert statuses == {404}  # and not 303, to the form
+        statuses = {client.get(f"{url}/status.json").status_code for _ in range(40)}
+        assert statuses == {200}
         before = children(process.pid)
         os.kill(min(before), signal.SIGKILL)
         until(lambda: len(children(process.pid) - before) == 1)
-        statuses = {client.get(f"{url}/status/unknown").status_code for _ in range(40)}
-        assert statuses == {404}
+        statuses = {client.get(f"{url}/status.json").status_code for _ in range(40)}
+        assert statuses == {200}
 
 
 def test_a_worker_that_is_killed_is_replaced(config: Path) -> None:
