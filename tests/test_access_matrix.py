@@ -14,6 +14,7 @@ import pytest
 
 from proxy.api.paths import STORED_RESPONSES, native_paths, request_paths
 from proxy.api.routes import Route
+from proxy.api.status.endpoints import ASSETS
 from proxy.catalog import FetchResult
 from proxy.server.app import Proxy
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, entry, started
@@ -107,6 +108,13 @@ MATRIX = (
     Row("GET", "/readyz", 200, 200, 200),
     Row("GET", "/health", 200, 200, 200, {"an admin key": ('"name":"a"', '"name":"p"')}),
     Row("GET", "/status.json", 401, 403, 200, {"an admin key": ('"name":"a"', '"name":"p"')}),
+    Row("GET", "/status", 401, 403, 200, {"an admin key": ("<bdi>p</bdi>",)}),
+    Row("GET", "/status/models", 401, 403, 200, {"an admin key": ("<bdi>secret-model</bdi>",)}),
+    Row("GET", "/status/models/secret-model", 401, 403, 200, {"an admin key": ("<bdi>secret-model</bdi>",)}),
+    Row("GET", "/status/changes", 401, 403, 200),
+    Row("POST", "/status/refresh", 401, 403, 403),  # the form of no page
+    Row("POST", "/status/reload", 401, 403, 403),
+    *(Row("GET", f"/status/{name}", 200, 200, 200) for name in ASSETS),
     Row("GET", "/admin/explain", 401, 403, 200, {"an admin key": ('"secret-model"',)}, query="model=secret-model"),
     Row("GET", "/admin/catalog", 401, 403, 200, {"an admin key": ('"secret-model"', '"name":"plain"')}),
     Row("GET", "/admin/catalog", 401, 403, 200, {"an admin key": ('"virtual-m"',)}, query="key_name=plain"),

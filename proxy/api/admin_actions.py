@@ -82,7 +82,7 @@ class AdminActions:
     ) -> RawResponse:
         reports = await self._operations.refresh(names, REFRESH_SECONDS, accept=accept)
         what = f"refresh of {', '.join(names)}{' (accept=true)' if accept else ''}"
-        _audit(caller, what, ", ".join(f"{report.name} is {report.state}" for report in reports))
+        audit(caller, what, ", ".join(f"{report.name} is {report.state}" for report in reports))
         return _response(head, {"providers": [_refreshed(report) for report in reports]})
 
     def reload(self, head: RequestHead, caller: Caller) -> Handler:
@@ -95,7 +95,7 @@ class AdminActions:
         try:
             result = await self._operations.reload()
         except ConfigurationRejected as error:
-            _audit(caller, "reload", "rejected")
+            audit(caller, "reload", "rejected")
             payload = {
                 "message": error.message,
                 "type": error.type,
@@ -105,7 +105,7 @@ class AdminActions:
                 "problems": [*error.problems],
             }
             return _response(head, {"error": payload}, error.status)
-        _audit(caller, "reload", f"generation {result['generation']}")
+        audit(caller, "reload", f"generation {result['generation']}")
         return _response(head, result)
 
 
@@ -129,7 +129,8 @@ def _refreshed(report: Report) -> dict[str, Any]:
     }
 
 
-def _audit(caller: Caller, action: str, result: str) -> None:
+def audit(caller: Caller, action: str, result: str) -> None:
+    """Log what an administrator has done."""
     _log.info("admin: %s: %s: %s", caller.who, printable(action), printable(result))
 
 

@@ -23,6 +23,7 @@ from proxy.wire.encoder import encode
 
 if TYPE_CHECKING:
     from proxy.explain.context import Context
+    from proxy.explain.values import Explanation
     from proxy.inference.failover import Forwarder
 
 PATH = "/admin/explain"
@@ -62,20 +63,18 @@ class Explain:
 
         async def respond(receive: Receive, send: Send) -> RawResponse:
             await self._store.wait_until_warmed_up()
-            await asyncio.to_thread(_load)  # imported at the first request: most proxies never need it
-            from proxy.explain.explanation import explaining
-
-            context = self._context(await self._calls())
-            asked = context.caller(key)
-            if asked is None:
+            explanation = await explained(await self.context(), model, key)
+            if explanation is None:
                 # The message does not repeat the value, which may be a key itself.
                 raise BadRequest("No key in the configuration has the name in `key_name`.", param="key_name")
-            names = context.names(asked)
-            await names.prepare()
-            explanation = await run_yielding(explaining(context, model, asked, names))
             return json_response(head, encode(explanation), [_NO_STORE])
 
         return respond
+
+    async def context(self) -> Context:
+        """What explanations are based on now."""
+        await asyncio.to_thread(_load)  # imported at the first request: most proxies never need it
+        return self._context(await self._calls())
 
     def _context(self, calls: Mapping[str, Calls]) -> Context:
         from proxy.explain.context import Context, Lists, ProviderList
@@ -128,6 +127,18 @@ class _LiveCalls:
         """Whether another process rejects the call: its hint was lost, or was sent before this process started."""
         circuits = self._calls[provider].open_circuits
         return any(each.state == "open" and each.model == model and each.key in (None, key) for each in circuits)
+
+
+async def explained(context: Context, model: str, key: str | None) -> Explanation | None:
+    """Explain a model, None if there is no such key. `key`: see `Explanation.key`."""
+    from proxy.explain.explanation import explaining
+
+    caller = context.caller(key)
+    if caller is None:
+        return None
+    names = context.names(caller)
+    await names.prepare()
+    return await run_yielding(explaining(context, model, caller, names))
 
 
 def _load() -> None:

@@ -94,14 +94,15 @@ class Deployment:
         self.health = Health(config, self.store, self._calls_of, reloads, self._further_states, workers, look)
         self.listed = Listed(config, self.store)
         self.metrics = Metrics(config, clock, self._collector, workers)
-        self.status = StatusPage(config, self.store, self.health, self.listed, shared)
+        explain = Explain(config, self.store, clock, lambda: self.forwarder, self.health.calls_of_all)
+        self.status = StatusPage(config, self.store, self.health, self.listed, explain, shared)
         self._calls = {**request_paths(config.server.extra_paths), **native_paths()}
         self.routes = Routes(
             [
                 *self.health.routes(),
                 *self.metrics.routes(),
                 *self.status.routes(),
-                *Explain(config, self.store, clock, lambda: self.forwarder, self.health.calls_of_all).routes(),
+                *explain.routes(),
                 *CatalogOverview(config, self.store).routes(),
                 *Models(self.store, clock, config.providers).routes(),
                 *Changes(config, lambda: shared.changes.current).routes(),

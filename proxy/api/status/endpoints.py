@@ -1,156 +1,164 @@
-"""`GET /status.json`: the state of the whole proxy. For administrators.
+"""`/status.json` and the pages below `/status`. For administrators.
 
-What it needs is imported at the first request: most proxies are never asked.
+What they need is imported at the first request: most proxies are never asked.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
-
-from msgspec.structs import replace
+from typing import TYPE_CHECKING
 
 from proxy.access import Caller
 from proxy.api.admin import check_is_admin
-from proxy.api.admin_actions import Operations
+from proxy.api.admin_actions import audit
+from proxy.api.explain import Explain
 from proxy.api.health import Health
 from proxy.api.http import json_response
 from proxy.api.listed import Listed
+from proxy.api.negotiation import matches
 from proxy.api.query import parameters_of
 from proxy.api.request import RequestHead
-from proxy.api.routes import READ, Route
+from proxy.api.routes import READ, Endpoint, Route
+from proxy.api.status.pages import html_response, redirect
+from proxy.api.status.source import OfProcess, StatusSource
 from proxy.asgi import Handler, Header, RawResponse, Receive, Send
-from proxy.clock import Clock
 from proxy.config import Config
-from proxy.cooperative import run_yielding
+from proxy.errors import ConfigurationRejected, ReloadDisabled
 from proxy.store import Store
-from proxy.telemetry import CallRecord, Telemetry
-from proxy.telemetry.changes import Feed
 from proxy.wire.encoder import encode
 
 if TYPE_CHECKING:
-    from proxy.api.status.attention import Problem
-    from proxy.api.status.live import Live
+    from proxy.api.status.views import Views
 
 JSON_PATH = "/status.json"
-_HOUR = 3600
+PATH = "/status"
+ASSETS = ("style.css", "script.js", "icon.svg")
+REFRESH_SECONDS = 10.0
+"""How long a form waits for the end of a refresh. It continues without it."""
 _NO_STORE: Header = (b"cache-control", b"no-store")
-
-
-class HasFeed(Protocol):
-    @property
-    def current(self) -> Feed: ...
-
-
-class OfProcess(Protocol):
-    """What does not depend on the deployment."""
-
-    clock: Clock
-    operations: Operations
-    telemetry: Telemetry
-
-    @property
-    def changes(self) -> HasFeed: ...
-
-    def running_calls(self) -> Collection[CallRecord]:
-        """The calls in progress in this process."""
-        ...
+_FOREVER: Header = (b"cache-control", b"public, max-age=31536000, immutable")
 
 
 class StatusPage:
     """The endpoints."""
 
-    def __init__(self, config: Config, store: Store, health: Health, listed: Listed, process: OfProcess) -> None:
+    def __init__(
+        self, config: Config, store: Store, health: Health, listed: Listed, explain: Explain, process: OfProcess
+    ) -> None:
         self._config = config
         self._store = store
-        self._health = health
-        self._listed = listed
-        self._process = process
+        self._clock = process.clock
+        self._source = StatusSource(config, store, health, listed, process)
+        self._explain = explain
+        self._operations = process.operations
+        self._base = config.server.base_path.rstrip("/")
+        self._views: Views | None = None
 
     def routes(self) -> Sequence[Route]:
-        return [Route(JSON_PATH, READ, self.json)]
+        pages = {PATH: "overview", "/status/models": "models", "/status/models/{id...}": "model"}
+        pages["/status/changes"] = "changes"
+        return [
+            Route(JSON_PATH, READ, self.json),
+            *(Route(path, READ, self._page(name)) for path, name in pages.items()),
+            Route("/status/refresh", ("POST",), self.refresh),
+            Route("/status/reload", ("POST",), self.reload),
+            *(Route(f"{PATH}/{name}", READ, partial(_asset, name), is_public=True) for name in ASSETS),
+        ]
+
+    async def packed(self) -> bytes:
+        """What is happening in this process, for another one that serves the port."""
+        return await self._source.packed()
 
     def json(self, head: RequestHead, caller: Caller) -> Handler:
         """Raises InvalidKey, Forbidden and BadRequest."""
         check_is_admin(caller, self._config)
         parameters_of(head, ())
-        return partial(self._respond, head)
 
-    async def _respond(self, head: RequestHead, receive: Receive, send: Send) -> RawResponse:
-        return json_response(head, encode(await self.report()), [_NO_STORE])
+        async def respond(receive: Receive, send: Send) -> RawResponse:
+            return json_response(head, encode(await self._source.report()), [_NO_STORE])
 
-    async def report(self) -> Mapping[str, Any]:
-        """The content of `/status.json`."""
-        from proxy.api.status.report import Facts, report
+        return respond
 
-        live = await self._live()
-        problems = await self._problems(live)
-        catalog = self._listed.current
-        facts = Facts(
-            self._process.clock.time(),
-            self._health.details(live.calls.__getitem__, live.generations),
-            live,
-            problems,
-            len(catalog.ids),
-            catalog.version,
-            self._process.changes.current,
-            {provider.name: provider.max_in_flight for provider in self._config.providers if provider.target},
-        )
-        return await run_yielding(report(facts))
+    def _page(self, name: str) -> Endpoint:
+        """The endpoint of a page."""
 
-    async def packed(self) -> bytes:
-        """What is happening in this process, for another one that serves the port."""
-        from proxy.api.status.live import Part, packed, running_calls
+        def page(head: RequestHead, caller: Caller) -> Handler:
+            """Raises InvalidKey, Forbidden and BadRequest."""
+            check_is_admin(caller, self._config)
+            parameters = parameters_of(head, PARAMETERS[name])
 
-        process = self._process
-        records = process.running_calls()
-        return packed(
-            Part(
-                self._health.calls_of_this(),
-                process.operations.usage.recent_calls(),
-                running_calls(records, process.telemetry.monotonic()),
-                len(records),
-            )
-        )
+            async def respond(receive: Receive, send: Send) -> RawResponse:
+                status, body = await getattr(self._loaded(), name)(head, parameters)
+                return html_response(head, body, status, [_NO_STORE])
 
-    async def _live(self) -> Live:
-        from proxy.api.status.live import together
+            return respond
 
-        workers, now = self._process.operations.workers, self._process.clock.time()
-        own = await self.packed()
-        if workers is None:
-            return await run_yielding(together([own], now, None))
-        looking = asyncio.create_task(self._health.look())
-        answers = await workers.values("status", own)
-        await looking
-        # An answer can be of a process with another configuration.
-        mine = self._health.calls_of_this()
-        live = await run_yielding(together(answers.parts, now, answers.generations))
-        return replace(live, calls={**mine, **live.calls})
+        return page
 
-    async def _problems(self, live: Live) -> Sequence[Problem]:
-        from proxy.api.status.attention import needs_attention, problems
-        from proxy.telemetry.usage_query import Answer, Query, TooManyTotals
+    def _loaded(self) -> Views:
+        from proxy.api.status.views import Views
 
-        reports = self._store.reports()
-        if not any(needs_attention(report, live.calls[report.name]) for report in reports):
-            return []
-        now = int(self._process.clock.time())
-        query = Query(now // _HOUR * _HOUR - _HOUR, now + _HOUR, ("key", "model"))
-        try:
-            usage = await self._process.operations.usage.answer(query)
-        except TooManyTotals:
-            usage = Answer([], {}, self._process.operations.usage.state)
-        names = [report.name for report in reports]
-        return await run_yielding(
-            problems(
-                reports,
-                live.calls,
-                {name: self._store.offers(name) for name in names},
-                {name: self._store.expired_ids(name) for name in names},
-                self._process.changes.current,
-                usage,
-            )
-        )
+        if self._views is None:
+            self._views = Views(self._config, self._store, self._clock, self._source, self._explain)
+        return self._views
+
+    # -- actions -------------------------------------------------------------------------------------------------------
+
+    def refresh(self, head: RequestHead, caller: Caller) -> Handler:
+        """Fetch the list of a provider now. The gate has checked the form."""
+        check_is_admin(caller, self._config)
+        form = head.scope.get("form", {})
+        names = [provider.name for provider in self._config.providers if provider.name == form.get("provider")]
+
+        async def respond(receive: Receive, send: Send) -> RawResponse:
+            reports = await self._operations.refresh(names, REFRESH_SECONDS, accept=False)
+            for report in reports:
+                audit(caller, f"refresh of {report.name}", f"{report.name} is {report.state}")
+            return self._back(head, "fetched", names[0] if names else "")
+
+        return respond
+
+    def reload(self, head: RequestHead, caller: Caller) -> Handler:
+        """Apply the configuration as it is in its files. The gate has checked the form."""
+        check_is_admin(caller, self._config)
+
+        async def respond(receive: Receive, send: Send) -> RawResponse:
+            try:
+                result = await self._operations.reload()
+            except (ConfigurationRejected, ReloadDisabled) as error:
+                outcome = "rejected" if isinstance(error, ConfigurationRejected) else "disabled"
+                audit(caller, "reload", outcome)
+                return self._back(head, "reloaded", outcome)
+            audit(caller, "reload", f"generation {result['generation']}")
+            return self._back(head, "reloaded", "ok")
+
+        return respond
+
+    def _back(self, head: RequestHead, name: str, value: str) -> RawResponse:
+        """Show the page with what an action has done."""
+        from urllib.parse import urlencode
+
+        return redirect(head, f"{self._base}{PATH}?{urlencode({name: value})}")
+
+
+PARAMETERS = {
+    "overview": ("fetched", "reloaded"),
+    "models": ("q", "owner", "provider", "type", "capability", "as_key", "as_group", "page", "digest"),
+    "model": ("as_key", "as_group"),
+    "changes": ("day", "type", "provider"),
+}
+"""The parameters of each page."""
+
+
+def _asset(name: str, head: RequestHead, caller: Caller) -> RawResponse:
+    """A file without secrets. Its URL has its digest as a parameter."""
+    from proxy.api.status.assets import find
+
+    asset = find(name)
+    headers: list[Header] = [_FOREVER, (b"etag", asset.etag), (b"x-content-type-options", b"nosniff")]
+    common = [(b"x-request-id", head.request_id), *head.connection_close]
+    if head.if_none_match and matches(head.if_none_match, asset.etag):
+        return RawResponse(304, [*headers, *common], b"")
+    length = (b"content-length", b"%d" % len(asset.body))
+    return RawResponse(200, [(b"content-type", asset.content_type), *headers, length, *common], asset.body)

@@ -1,0 +1,138 @@
+"""Collects what the status page shows, from all processes that serve the port.
+
+What it needs is imported at the first request: most proxies are never asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec.structs import replace
+
+from proxy.api.admin_actions import Operations
+from proxy.api.health import Health
+from proxy.api.listed import Listed
+from proxy.clock import Clock
+from proxy.config import Config
+from proxy.cooperative import run_yielding
+from proxy.store import Store
+from proxy.telemetry import CallRecord, Telemetry
+from proxy.telemetry.changes import Feed
+
+if TYPE_CHECKING:
+    from proxy.api.status.attention import Problem
+    from proxy.api.status.live import Live
+
+_HOUR = 3600
+
+
+class HasFeed(Protocol):
+    @property
+    def current(self) -> Feed: ...
+
+
+class OfProcess(Protocol):
+    """What does not depend on the deployment."""
+
+    clock: Clock
+    operations: Operations
+    telemetry: Telemetry
+
+    @property
+    def changes(self) -> HasFeed: ...
+
+    def running_calls(self) -> Collection[CallRecord]:
+        """The calls in progress in this process."""
+        ...
+
+
+class StatusSource:
+    """The state of the whole proxy."""
+
+    def __init__(self, config: Config, store: Store, health: Health, listed: Listed, process: OfProcess) -> None:
+        self._config = config
+        self._store = store
+        self._health = health
+        self._listed = listed
+        self._process = process
+
+    @property
+    def feed(self) -> Feed:
+        """The change feed."""
+        return self._process.changes.current
+
+    async def report(self) -> Mapping[str, Any]:
+        """The content of `/status.json`."""
+        from proxy.api.status.report import Facts, report
+
+        live = await self._live()
+        problems = await self._problems(live)
+        catalog = self._listed.current
+        facts = Facts(
+            self._process.clock.time(),
+            self._health.details(live.calls.__getitem__, live.generations),
+            live,
+            problems,
+            len(catalog.ids),
+            catalog.version,
+            self._process.changes.current,
+            {provider.name: provider.max_in_flight for provider in self._config.providers if provider.target},
+        )
+        return await run_yielding(report(facts))
+
+    async def packed(self) -> bytes:
+        """What is happening in this process, for another one that serves the port."""
+        from proxy.api.status.live import Part, packed, running_calls
+
+        process = self._process
+        records = process.running_calls()
+        return packed(
+            Part(
+                self._health.calls_of_this(),
+                process.operations.usage.recent_calls(),
+                running_calls(records, process.telemetry.monotonic()),
+                len(records),
+            )
+        )
+
+    async def _live(self) -> Live:
+        from proxy.api.status.live import together
+
+        workers, now = self._process.operations.workers, self._process.clock.time()
+        own = await self.packed()
+        if workers is None:
+            return await run_yielding(together([own], now, None))
+        looking = asyncio.create_task(self._health.look())
+        answers = await workers.values("status", own)
+        await looking
+        # An answer can be of a process with another configuration.
+        mine = self._health.calls_of_this()
+        live = await run_yielding(together(answers.parts, now, answers.generations))
+        return replace(live, calls={**mine, **live.calls})
+
+    async def _problems(self, live: Live) -> Sequence[Problem]:
+        from proxy.api.status.attention import needs_attention, problems
+        from proxy.telemetry.usage_query import Answer, Query, TooManyTotals
+
+        reports = self._store.reports()
+        if not any(needs_attention(report, live.calls[report.name]) for report in reports):
+            return []
+        now = int(self._process.clock.time())
+        query = Query(now // _HOUR * _HOUR - _HOUR, now + _HOUR, ("key", "model"))
+        try:
+            usage = await self._process.operations.usage.answer(query)
+        except TooManyTotals:
+            usage = Answer([], {}, self._process.operations.usage.state)
+        names = [report.name for report in reports]
+        return await run_yielding(
+            problems(
+                reports,
+                live.calls,
+                {name: self._store.offers(name) for name in names},
+                {name: self._store.expired_ids(name) for name in names},
+                self._process.changes.current,
+                usage,
+            )
+        )
