@@ -72,14 +72,14 @@ class Views:
     async def _model(self, head: RequestHead, model: str | None, parameters: Mapping[str, str]) -> Page:
         holder = _holder(parameters)
         explanation = offers = None
-        if model is not None and len(model) <= _MAX_EXPLAINED:
+        if model and len(model) <= _MAX_EXPLAINED:
             context = await self._explain.context()
             offers = await run_yielding(context.offers_of(model))
             listed = await run_yielding(catalog_of(offers, Policy.of(("*",)), self._config))
             # Searching for similar ids takes long with long ones.
             if listed.find(model) or len(model) <= 1000:
                 explanation = await explained(context, model, holder)
-        if model is None or explanation is None:
+        if not model or explanation is None:
             return 404, await self._render("model_missing", head, model=model or "", holder=holder)
         seen = await run_yielding(audience(model, offers or (), self._config, self._clock.time()))
         values = {
