@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,6 +31,7 @@ from proxy.cooperative import NEXT_TURN
 from proxy.server.added_headers import with_generation, with_vary
 from proxy.server.background import Background
 from proxy.server.cors import Cors
+from proxy.server.further_states import further_states
 from proxy.server.refused_keys import RefusedKeys
 from proxy.server.shared import Shared
 from proxy.states import Calls
@@ -91,7 +91,8 @@ class Deployment:
         reloads, workers = shared.operations.reloads, shared.operations.workers
         is_usage_kept = shared.directory or (shared.sharing and shared.sharing.usage)
         look = shared.operations.usage.look if is_usage_kept else None
-        self.health = Health(config, self.store, self._calls_of, reloads, self._further_states, workers, look)
+        further = partial(further_states, config, shared)
+        self.health = Health(config, self.store, self._calls_of, reloads, further, workers, look)
         self.listed = Listed(config, self.store)
         self.metrics = Metrics(config, clock, self._collector, workers)
         explain = Explain(config, self.store, clock, lambda: self.forwarder, self.health.calls_of_all)
@@ -197,23 +198,6 @@ class Deployment:
         """Keep the list of a provider for the next start."""
         if (directory := self._shared.directory) and (record := self.store.record(provider)):
             directory.save(self._by_name[provider], record)
-
-    def _further_states(self) -> Mapping[str, object]:
-        """Return the states of what the sections `store` and `auth` configure, for `/health`."""
-        stored = self._stored_states()
-        of_logins = {"jwt": self._shared.key_sets.states} if self.config.auth.jwt else {}
-        return {name: states for name, states in (("store", stored), ("auth", of_logins)) if states}
-
-    def _stored_states(self) -> Mapping[str, object]:
-        directory, sharing = self._shared.directory, self._shared.sharing
-        shown: dict[str, object] = {}
-        if directory:
-            shown["directory"] = directory.status._asdict()
-        if directory or (sharing and sharing.usage):
-            shown["usage"] = self._shared.operations.usage.state._asdict()
-        if sharing and (state := sharing.state):
-            shown["valkey"] = state._asdict()
-        return {**shown, **self._shared.limiter(self.config).shown}
 
     def _reported(self, report: Report) -> None:
         """After each refresh. A provider whose list was fetched can be reached."""
