@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -17,6 +17,7 @@ from proxy.clock import Clock
 from proxy.config import Config
 from proxy.cooperative import run_yielding
 from proxy.errors import BadRequest
+from proxy.limits.limiter import Limiter, Status
 from proxy.states import Calls
 from proxy.store import Report, Store
 from proxy.wire.encoder import encode
@@ -45,6 +46,7 @@ class Explain:
         clock: Clock,
         forwarder: Callable[[], Forwarder | None],
         calls: Callable[[], Awaitable[Mapping[str, Calls]]],
+        limiter: Limiter,
     ) -> None:
         """`forwarder` returns None before the first call; `calls` the calls of each provider, in all processes."""
         self._config = config
@@ -52,6 +54,7 @@ class Explain:
         self._clock = clock
         self._forwarder = forwarder
         self._calls = calls
+        self._limiter = limiter
 
     def routes(self) -> list[Route]:
         return [Route(PATH, READ, self.explain)]
@@ -63,7 +66,7 @@ class Explain:
 
         async def respond(receive: Receive, send: Send) -> RawResponse:
             await self._store.wait_until_warmed_up()
-            explanation = await explained(await self.context(), model, key)
+            explanation = await explained(await self.context(key), model, key)
             if explanation is None:
                 # The message does not repeat the value, which may be a key itself.
                 raise BadRequest("No key in the configuration has the name in `key_name`.", param="key_name")
@@ -71,12 +74,18 @@ class Explain:
 
         return respond
 
-    async def context(self) -> Context:
-        """What explanations are based on now."""
+    async def context(self, key: str | None = None) -> Context:
+        """What explanations are based on now. `key`: whose limits are shown, as in `Explanation.key`."""
         await asyncio.to_thread(_load)  # imported at the first request: most proxies never need it
-        return self._context(await self._calls())
+        return self._context(await self._calls(), await self._limits_of(key))
 
-    def _context(self, calls: Mapping[str, Calls]) -> Context:
+    async def _limits_of(self, key: str | None) -> Sequence[Status]:
+        from proxy.explain.limits import quota_of
+
+        # The identity of a key is its name.
+        return await self._limiter.statuses(quota_of(self._config, key), key or "")
+
+    def _context(self, calls: Mapping[str, Calls], limits: Sequence[Status]) -> Context:
         from proxy.explain.context import Context, Lists, ProviderList
 
         store = self._store
@@ -92,7 +101,7 @@ class Explain:
         ]
         lists = Lists(providers, store.name_index, store.seconds_until_known)
         states = _LiveCalls(self._forwarder(), store.new_offers, calls)
-        return Context(self._config, lists, states, self._clock.time())
+        return Context(self._config, lists, states, self._clock.time(), limits)
 
     def _withheld(self, provider: str) -> frozenset[str]:
         """Own ids of the models whose creation time is not shown."""

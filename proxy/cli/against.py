@@ -50,7 +50,7 @@ class ChangedKey:
     models: Mapping[str, int]
     """The number of models that it can access, `{running, file}`."""
     settings: Mapping[str, Mapping[str, Any]]
-    """`admin`, `call`, `expires`, `not_before` and `allowed_ips`, if they change -> `{running, file}`."""
+    """`admin`, `call`, `expires`, `not_before`, `allowed_ips` and `limits`, if they change -> `{running, file}`."""
     added: Sequence[str] | None = None
     removed: Sequence[str] | None = None
     rerouted: Sequence[str] | None = None
@@ -225,7 +225,7 @@ def _changed_keys(
             known[digests] = _changed_view(*views(after.name))
         settings = {
             name: _both(getattr(before, name), getattr(after, name))
-            for name in ("admin", "call", "expires", "not_before", "allowed_ips")
+            for name in ("admin", "call", "expires", "not_before", "allowed_ips", "limits")
             if getattr(before, name) != getattr(after, name)
         }
         models = _both(before.models, after.models)

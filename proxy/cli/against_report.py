@@ -73,7 +73,7 @@ def _changes(fields: Any) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
         return "+".join(value) or "-"
     text = value if isinstance(value, str) else encode(msgspec.to_builtins(value)).decode()
     return f"{text[:60]}..." if len(text) > 60 else text

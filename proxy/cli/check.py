@@ -140,7 +140,7 @@ def check(
                  {name: {running, file}}}]}, keys: {added: [name], removed:
                  [name], changed: [{name, models: {running, file}, settings,
                  added, removed, rerouted}]}}; settings: admin, call, expires,
-                 not_before and allowed_ips, if they change; the three lists
+                 not_before, allowed_ips and limits, if they change; the three lists
                  of ids are null beyond 20 different changes
       calls      null without --call, else [{provider, id, target, state,
                  path, status, seconds, tokens: {input, output} or null,

@@ -9,12 +9,14 @@ import msgspec
 
 from proxy.cli.terminal import Output, Styled
 from proxy.cli.text import count, day
+from proxy.config.call_limits import UNIT_NAMES
 from proxy.explain.values import (
     AccessPart,
     CallPart,
     Calls,
     Explanation,
     Fact,
+    LimitPart,
     Near,
     ProviderModel,
     ProviderPart,
@@ -40,6 +42,7 @@ def lines_of(explanation: Explanation) -> Iterator[str]:
     yield from _section("Providers", _providers(explanation))
     if explanation.access:
         yield from _access(explanation.access)
+    yield from _section("Limits", map(_limit, explanation.limits))
     if explanation.offers:
         yield from _offers(explanation)
     yield from _section("Fields", map(_fact, explanation.facts))
@@ -134,6 +137,14 @@ def _access(access: AccessPart) -> Iterator[str]:
         effect = "does not match" if rule.effect == "no_match" else f"{rule.effect} it"
         where = f" at {', '.join(rule.providers)}" if rule.providers else ""
         yield f"  {rule.rule!r} {effect}{where}{_place(rule)}"
+
+
+def _limit(limit: LimitPart) -> str:
+    per = f" per {UNIT_NAMES[limit.per]}" if limit.per else ""
+    whose = f" of all members of group {limit.group}" if limit.group else ""
+    rest = "" if limit.remaining is None else f": {limit.remaining:,} remaining"
+    reset = f", reset in {limit.reset_seconds:,.0f} s" if limit.reset_seconds else ""
+    return f"{limit.limit} {limit.amount:,}{per}{whose}{rest}{reset}{_place(limit)}"
 
 
 def _offers(explanation: Explanation) -> Iterator[str]:

@@ -19,6 +19,7 @@ from proxy.explain.calls import CallStates
 from proxy.explain.entries import Trace, Tracer
 from proxy.explain.reasons import Reasons
 from proxy.explain.values import Reason
+from proxy.limits.limiter import Status
 from proxy.states import ListState
 from proxy.store.names import Lazy, NameIndex, Names
 
@@ -51,11 +52,14 @@ class Lists:
 class Context:
     """One configuration at one moment."""
 
-    def __init__(self, config: Config, lists: Lists, calls: CallStates, now: float) -> None:
-        """`now`: Unix seconds."""
+    def __init__(
+        self, config: Config, lists: Lists, calls: CallStates, now: float, limits: Sequence[Status] = ()
+    ) -> None:
+        """`now`: Unix seconds; `limits`: those of the caller, if it is known what remains of them."""
         self.config = config
         self.lists = lists
         self.calls = calls
+        self.limits = limits
         self.reasons = Reasons(config)
         self.form: Callable[[str], str] = str.casefold if config.merge.ignore_case else str
         """A public id as it is compared with others."""

@@ -16,6 +16,7 @@ from proxy.explain.access import Caller, access_part
 from proxy.explain.calls import CallExplainer, target_of
 from proxy.explain.context import Context, ProviderList
 from proxy.explain.facts import Facts
+from proxy.explain.limits import limit_parts
 from proxy.explain.nearest import Nearest
 from proxy.explain.offers import Decided, decided
 from proxy.explain.values import AccessPart, Explanation, Fact, ProviderPart, Reason, Verdict
@@ -91,6 +92,7 @@ class _Explaining:
             targets=self._virtual.targets if self._virtual else (),
             providers=providers,
             access=self._access(),
+            limits=limit_parts(self._config, self._caller.key, self._context.limits, self._reasons),
             offers=parts,
             facts=(yield from self._facts(model, decisions)) if model else (),
             calls=calls,

@@ -87,6 +87,24 @@ class AccessPart(Struct, frozen=True):
     """What applies besides the rules."""
 
 
+class LimitPart(Struct, frozen=True):
+    """One limit of the caller."""
+
+    group: str | None
+    """The group whose members it limits together; null if it is that of the caller alone."""
+    limit: str
+    """`requests`, `tokens`, `concurrent` or `list_requests`."""
+    per: str | None
+    """`s`, `m`, `h`, `d` or `month`; null for `concurrent`."""
+    amount: int
+    remaining: int | None
+    reset_seconds: float | None
+    """Until nothing of it is used. null, as `remaining`: unknown without a running server, or of a group's members."""
+    setting: str = ""
+    file: str = ""
+    line: int = 0
+
+
 Source = Literal["provider", "declared", "override", "owner", "bundled", "modalities", "name", "none"]
 """Where a value comes from. `owner`: as in `reasons`; `bundled`: from `genai-prices`; `modalities`: from these; `name`:
 from the family in the name of the model; `none`: it is unknown."""
@@ -166,6 +184,7 @@ class Explanation(Struct, frozen=True):
     targets: Sequence[str]
     providers: Sequence[ProviderPart]
     access: AccessPart | None
+    limits: Sequence[LimitPart]
     offers: Sequence[OfferPart]
     """All offers of the id; the first one that is allowed gives the fields."""
     facts: Sequence[Fact]

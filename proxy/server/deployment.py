@@ -95,7 +95,8 @@ class Deployment:
         self.health = Health(config, self.store, self._calls_of, reloads, further, workers, look)
         self.listed = Listed(config, self.store)
         self.metrics = Metrics(config, clock, self._collector, workers)
-        explain = Explain(config, self.store, clock, lambda: self.forwarder, self.health.calls_of_all)
+        limiter = shared.limiter(config)
+        explain = Explain(config, self.store, clock, lambda: self.forwarder, self.health.calls_of_all, limiter)
         self.status = StatusPage(config, self.store, self.health, self.listed, explain, shared)
         self._calls = {**request_paths(config.server.extra_paths), **native_paths()}
         self.routes = Routes(
@@ -110,13 +111,13 @@ class Deployment:
                 *Versions(self.store, config.providers).routes(),
                 *AdminActions(config, shared.operations).routes(),
                 *self.status_login.routes(),
-                *UsageReport(config, clock, shared.operations, shared.limiter(config)).routes(),
+                *UsageReport(config, clock, shared.operations, limiter).routes(),
                 *(Route(path.replace("}", "...}"), ("POST",), self._call, is_api=True) for path in self._calls),
                 *(Route(path, methods, self._stored, is_api=True) for path, methods in STORED_RESPONSES.items()),
             ],
             config.server.base_path.rstrip("/"),
         )
-        self.limited_lists = LimitedLists(shared.limiter(config))
+        self.limited_lists = LimitedLists(limiter)
         self.forwarder: Forwarder | None = None
         """None until the first call."""
         self._inference: Inference | None = None

@@ -20,6 +20,7 @@ from proxy.catalog.virtual import catalog_of, offers_by_target
 from proxy.config import Config
 from proxy.config.identities import GROUP
 from proxy.cooperative import run_now
+from proxy.limits.quota import Quota, Quotas
 from proxy.wire.openai import model_object
 
 _DIGEST = 16  # hex digits
@@ -51,6 +52,8 @@ class KeyOverview(Struct, frozen=True):
     digest: str
     not_before: str | None = None
     allowed_ips: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    """Each one as `requests 600/m`, those of the group's members together as `group requests 600/m`."""
 
 
 class ProviderOverview(Struct, frozen=True):
@@ -131,16 +134,27 @@ class Views:
         return KeyModels(name, tuple(sorted(models, key=lambda model: model.id)))
 
     def _keys(self) -> Iterator[KeyOverview]:
+        quotas = Quotas(self._config.groups)
         if anonymous := self._config.anonymous:
-            yield KeyOverview(None, False, bool(anonymous.call), None, *self._digest(anonymous.models))
+            limits = _limits(quotas.of_member(self._config.anonymous_group))
+            models, digest = self._digest(anonymous.models)
+            yield KeyOverview(None, False, bool(anonymous.call), None, models, digest, limits=limits)
         for name, group in self._config.groups_of_users.items():
-            yield KeyOverview(GROUP + name, False, group.call is not False, None, *self._digest(group.models))
+            limits = _limits(quotas.of_member(name))
+            models, digest = self._digest(group.models)
+            yield KeyOverview(GROUP + name, False, group.call is not False, None, models, digest, limits=limits)
         for key in self._config.keys:
-            expires = key.expires.isoformat() if key.expires else None
-            not_before = key.not_before.isoformat() if key.not_before else None
             models, digest = self._digest(key.rules)
             yield KeyOverview(
-                key.name, key.admin, key.may_call, expires, models, digest, not_before, key.allowed_ips or ()
+                key.name,
+                key.admin,
+                key.may_call,
+                key.expires.isoformat() if key.expires else None,
+                models,
+                digest,
+                key.not_before.isoformat() if key.not_before else None,
+                key.allowed_ips or (),
+                _limits(quotas.of(key.limits, key.group)),
             )
 
     def _digest(self, rules: Sequence[str]) -> tuple[int, str]:
@@ -205,6 +219,13 @@ def _names(offers: Iterable[Offer]) -> tuple[OfferName, ...]:
     for offer in offers:
         ids.setdefault(offer.provider, offer.entry.id)
     return tuple(OfferName(provider, own_id) for provider, own_id in ids.items())
+
+
+def _limits(quota: Quota | None) -> tuple[str, ...]:
+    rules = (*quota.calls, *quota.lists) if quota else ()
+    return tuple(
+        f"{'group ' if rule.group else ''}{rule.kind} {rule.limit}{'/' * bool(rule.unit)}{rule.unit}" for rule in rules
+    )
 
 
 def _selected(offers: OfferSet) -> bytes:

@@ -46,6 +46,30 @@ async def test_the_running_proxy_explains_a_model_over_a_socket(fetch: FakeFetch
     assert "canary" not in response.text
 
 
+async def test_what_remains_of_the_limits_of_a_key_is_shown(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    text = CONFIG.replace('models: ["*", "!m"]', "group: staff, limits: {list_requests: 9/m}")
+    groups = 'groups: {staff: {models: ["*"], limits: {requests: 5/d}, group_limits: {list_requests: 20/h}}}'
+    async with serving(config_of(text + groups), fetch, clock) as proxy:
+        for _ in range(2):
+            await proxy.client.get("/v1/models", headers={"Authorization": f"Bearer {USER}"})
+        explained = [
+            (await proxy.client.get("/admin/explain", params={"model": "m", **key}, headers=ADMINS)).json()["limits"]
+            for key in ({"key_name": "user"}, {"key_name": "group:staff"}, {"key_name": "admin"}, {})
+        ]
+
+    names = ("group", "limit", "per", "amount", "remaining")
+    shown = [[tuple(each[name] for name in names) for each in limits] for limits in explained]
+    of_group = ("staff", "list_requests", "h", 20, 18)
+    assert shown == [
+        [(None, "requests", "d", 5, 5), (None, "list_requests", "m", 9, 7), of_group],
+        [(None, "requests", "d", 5, None), of_group],
+        [],
+        [],
+    ]
+    assert explained[0][1]["reset_seconds"] == 60
+
+
 async def test_circuits_and_new_offers_are_those_of_the_running_proxy(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     fetch.lists("b", "n")

@@ -79,7 +79,8 @@ def test_changed_models_and_keys_are_shown_and_the_exit_code_is_3(tmp_path: Path
         first,
         second,
         "models: [{id: smart, targets: [o]}]",
-        f"{alice}['*', '!provider:a']}}\n{bob}['provider:a'], expires: 2099-01-31}}\n"
+        f"{alice}['*', '!provider:a']}}\n{bob}['provider:a'], limits: {{requests: [5/m, 9/d]}}, "
+        f"expires: 2099-01-31}}\n"
         f"  - {{name: new, hash: '{digest('new-made-up')}', models: []}}",
         ", exclude: [x], overrides: [{match: n, context_length: 6}]",
     )
@@ -111,7 +112,10 @@ def test_changed_models_and_keys_are_shown_and_the_exit_code_is_3(tmp_path: Path
             {
                 "name": "bo",
                 "models": {"running": 3, "file": 2},
-                "settings": {"expires": {"running": None, "file": "2099-01-31"}},
+                "settings": {
+                    "expires": {"running": None, "file": "2099-01-31"},
+                    "limits": {"running": [], "file": ["requests 5/m", "requests 9/d"]},
+                },
                 "added": [],
                 "removed": ["x"],
                 "rerouted": [],
@@ -128,7 +132,8 @@ def test_changed_models_and_keys_are_shown_and_the_exit_code_is_3(tmp_path: Path
         "\n1 key removed\n  ev\n"
         "\n2 keys changed\n"
         "  al: 4 -> 3 models; added: smart; removed: n, x; from other providers: m\n"
-        "  bo: 3 -> 2 models; removed: x; expires - -> 2099-01-31\n"
+        "  bo: 3 -> 2 models; removed: x; expires - -> 2099-01-31, "
+        "limits - -> requests 5/m+requests 9/d\n"
     )
 
 

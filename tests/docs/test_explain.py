@@ -14,6 +14,7 @@ from proxy.explain.values import (
     Effect,
     Explanation,
     Fact,
+    LimitPart,
     Near,
     OfferPart,
     ProviderModel,
@@ -53,7 +54,8 @@ def test_every_field_of_the_json_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [ProviderPart, ProviderModel, AccessPart, RulePart, OfferPart, Fact, Calls, CallPart, Near, Reason]
+    "part",
+    [ProviderPart, ProviderModel, AccessPart, RulePart, LimitPart, OfferPart, Fact, Calls, CallPart, Near, Reason],
 )
 def test_every_field_of_its_objects_is_documented(part: type[msgspec.Struct]) -> None:
     documented = set(code(section(PAGE, "HTTP API")))
