@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from proxy.config.addresses import Url
 from proxy.config.fields import NotEmpty, Sendable, Settings, header_name
 
 
-def _share(share: float) -> float:
+def _share(value: object) -> float:
+    """A number from 0 to 1, also as text: that of a variable."""
+    try:
+        share = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
+    except (ValueError, OverflowError):
+        share = -1.0
     if not 0 <= share <= 1:
         raise ValueError("must be a number from 0 to 1")
     return share
@@ -24,5 +29,5 @@ class Tracing(Settings):
     """The base URL of a collector that accepts OTLP over HTTP; `/v1/traces` is added."""
     headers: Mapping[Annotated[str, AfterValidator(header_name)], Sendable] = Field(default_factory=dict)
     ca_file: NotEmpty | None = None
-    sample: Annotated[float, AfterValidator(_share)] = 1.0
+    sample: Annotated[float, BeforeValidator(_share)] = 1.0
     """The share of traces that begin at the proxy; for traces of clients, the client's sampling decision is used."""
