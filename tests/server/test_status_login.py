@@ -58,7 +58,7 @@ async def test_a_browser_without_a_session_is_sent_to_the_form(fetch: FakeFetch,
 
         assert (page.status, page.header("location")) == (303, "/status/login")
         assert (form.status, form.header("content-type")) == (200, "text/html; charset=utf-8")
-        assert b'<form method="post" action="/status/login">' in form.body
+        assert b'<form method="post" class="stack" action="/status/login">' in form.body
         assert b'<label for="key">' in form.body
 
 

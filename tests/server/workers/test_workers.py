@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -117,7 +118,7 @@ def test_workers_together_let_exactly_the_limit_of_a_caller_through(config: Path
         assert process.stop() == 0
 
 
-def test_a_session_of_the_status_page_is_valid_in_all_workers_and_their_successors(config: Path) -> None:
+def test_a_session_of_the_status_page_is_valid_and_ends_in_all_workers_and_their_successors(config: Path) -> None:
     with processes.serving(config, text() + ADMIN) as process, httpx.Client(trust_env=False) as client:
         url, page = process.url, {"accept": "text/html", "sec-fetch-site": "same-origin", "origin": process.url}
         client.headers.update({**page, "connection": "close"})
@@ -130,6 +131,14 @@ def test_a_session_of_the_status_page_is_valid_in_all_workers_and_their_successo
         until(lambda: len(children(process.pid) - before) == 1)
         statuses = {client.get(f"{url}/status.json").status_code for _ in range(40)}
         assert statuses == {200}
+        cookies = dict(client.cookies)
+        token = re.search(r'name="csrf" value="(\w+)"', client.get(f"{url}/status").text)
+        assert token
+        assert client.post(f"{url}/status/logout", data={"csrf": token[1]}).status_code == 303
+        assert not client.cookies
+        client.cookies.update(cookies)
+        statuses = {client.get(f"{url}/status.json").status_code for _ in range(40)}
+        assert statuses == {401}
 
 
 def test_a_worker_that_is_killed_is_replaced(config: Path) -> None:
