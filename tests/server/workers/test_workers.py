@@ -9,6 +9,9 @@ import re
 import signal
 import socket
 import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +23,7 @@ import pytest
 from tests import processes
 from tests.fakes import digest
 from tests.processes import until
+from tests.providers.oidc import oidc_provider
 
 LAB = """
 logging: {{access: off}}
@@ -29,6 +33,7 @@ providers:
 """
 
 
+NO_HEADERS: Mapping[str, str] = {}
 KEY = "mp-made-up-admin-key"
 ADMIN = f"keys: [{{name: ops, hash: '{digest(KEY)}', models: [], admin: true}}]\n"
 
@@ -46,10 +51,10 @@ def children(pid: int) -> set[int]:
     return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()}
 
 
-def get(url: str, path: str) -> tuple[int, Any]:
+def get(url: str, path: str, headers: Mapping[str, str] = NO_HEADERS) -> tuple[int, Any]:
     """Status and body of a response on a new connection, so that any of the workers sends it."""
     with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)) as connection:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         return response.status, json.load(response)
 
@@ -109,13 +114,26 @@ def test_workers_share_the_port_and_the_start_is_reported_once(config: Path) -> 
         ]
 
 
-def test_workers_together_let_exactly_the_limit_of_a_caller_through(config: Path) -> None:
-    limited = "groups: {default: {models: ['*'], limits: {list_requests: 100/h}}}\n"
-    with processes.serving(config, text() + limited) as process:
-        with ThreadPoolExecutor(8) as threads:
-            statuses = [*threads.map(lambda _: get(process.url, "/v1/models")[0], range(130))]
-        assert (statuses.count(200), statuses.count(429)) == (100, 30)
-        assert process.stop() == 0
+def test_workers_together_let_exactly_the_limit_of_a_caller_or_user_through(config: Path) -> None:
+    with oidc_provider() as issuer, ThreadPoolExecutor(8) as threads:
+        limited = (
+            "groups: {default: {models: ['*'], limits: {list_requests: 100/h}}, "
+            "staff: {models: ['*'], limits: {list_requests: 50/h}}}\n"
+            f"auth: {{jwt: [{{issuer: '{issuer.issuer}', audience: models-proxy, groups: {{llm-users: staff}}}}]}}\n"
+        )
+        now = int(time.time())
+        users = [
+            {"Authorization": f"Bearer {issuer.token(sub=sub, iat=now, exp=now + 3600)}"} for sub in ("u-1", "u-2")
+        ]
+        with processes.serving(config, text() + limited) as process:
+
+            def statuses(number: int, headers: Mapping[str, str]) -> Counter[int]:
+                return Counter(threads.map(lambda _: get(process.url, "/v1/models", headers)[0], range(number)))
+
+            assert statuses(130, {}) == {200: 100, 429: 30}
+            # Of 50 connections, none of the workers is left out.
+            assert [statuses(70, user) for user in users] == [{200: 50, 429: 20}] * 2
+            assert process.stop() == 0
 
 
 def test_a_session_of_the_status_page_is_valid_and_ends_in_all_workers_and_their_successors(config: Path) -> None:
