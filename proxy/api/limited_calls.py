@@ -89,6 +89,8 @@ class LimitedCalls:
 def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> int:
     """Return the tokens of a call that has ended: those that its provider reported, or what can be estimated."""
     reported = record.input_tokens + record.output_tokens
+    if not record.attempts:  # such as a client that disconnected while its call was queued
+        return 0
     if record.outcome not in _MAY_HAVE_WORKED:
         return reported
     output = tokens_of(text.characters) if text else 0

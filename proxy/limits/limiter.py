@@ -76,6 +76,8 @@ class Admission(Struct, frozen=True):
     tokens_left: Remaining | None
     """The limits of requests and of tokens with the least remaining; of equal ones, the last to be reset."""
     rejection: Rejection | None = None
+    factor: int = 1
+    """How often the amounts were counted, by a process that counts locally."""
 
     @property
     def is_granted(self) -> bool:
@@ -165,15 +167,17 @@ class Limiter:
         since = self._monotonic()
         decision = await self.shared.claim(claims)
         self._note_reachability(decision is not None)
+        factor = 1
         if decision is None:
-            decision = self._claim_locally(claims, self.shared)
+            factor = max(1, self.shared.processes)
+            decision = self._claim_locally(claims, self.shared, factor)
         else:
             self.state.adopt(claims, decision)
         rejection = None if decision.is_granted else self._rejected(rules, [each.wait for each in decision.usage])
         counted = [*zip(rules, decision.usage, strict=True)]
         requests = _tightest_of(each for each in counted if each[0].unit and each[0].kind != "tokens")
         of_tokens = _tightest_of(each for each in counted if each[0].kind == "tokens")
-        return Admission(rules, caller, tokens, since, requests, of_tokens, rejection)
+        return Admission(rules, caller, tokens, since, requests, of_tokens, rejection, factor)
 
     def end(self, admission: Admission, tokens: int) -> None:
         """Count the end of an admitted call. `tokens`: its input and output, as far as they are known."""
@@ -182,7 +186,7 @@ class Limiter:
             self.state.end(rules, caller, more, admission.since)
         elif changes := self.state.changes_at_end(rules, caller, more, admission.since):
             self.shared.report(changes)
-            self.state.apply(changes, self.shared.processes if self.local_since is not None else 1)
+            self.state.apply(changes, admission.factor)
 
     async def statuses(self, quota: Quota | None, identity: str) -> list[Status]:
         """Return the limits of a caller, and what remains. Nothing is used.
@@ -201,9 +205,9 @@ class Limiter:
         ]
         return [_status(rule, each) for rule, each in zip(rules, usage, strict=True)]
 
-    def _claim_locally(self, claims: Sequence[Claim], shared: SharedLimits) -> Decision:
+    def _claim_locally(self, claims: Sequence[Claim], shared: SharedLimits, factor: int) -> Decision:
         """Decide with the last state: each process uses an equal part of what remained, and later of each limit."""
-        decision = self.state.claim(claims, max(1, shared.processes))
+        decision = self.state.claim(claims, factor)
         if decision.is_granted:
             shared.report(claims)
         return decision

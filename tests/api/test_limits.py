@@ -37,14 +37,19 @@ CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 
 @asynccontextmanager
 async def limited(
-    limits: str, clock: FakeClock, fetch: FakeFetch, script: Script | None = None, group_limits: str = "{}"
+    limits: str,
+    clock: FakeClock,
+    fetch: FakeFetch,
+    script: Script | None = None,
+    group_limits: str = "{}",
+    config: str = CONFIG,
 ) -> AsyncIterator[tuple[Served, FakeProvider]]:
     """A proxy with these limits of the members of a group, and of the group."""
     fetch.lists("a", "m")
     async with fake_provider(script or replies(completion("m"))) as up:
         keys = {"alice": digest(ALICE), "bob": digest(BOB), "carol": digest(CAROL)}
-        config = config_of(CONFIG.format(url=up.url, limits=limits, group_limits=group_limits, **keys))
-        async with serving(config, fetch, clock) as served:
+        settings = config_of(config.format(url=up.url, limits=limits, group_limits=group_limits, **keys))
+        async with serving(settings, fetch, clock) as served:
             yield served, up
 
 
@@ -273,6 +278,23 @@ async def test_a_client_that_disconnects_pays_for_the_text_until_then(clock: Fak
         await until(lambda: limiter.state.scopes["key:alice"].in_flight == 0)
         used = limiter.state.scopes["key:alice"].counters["tokens/m"].used
     assert used == 2 + 10
+
+
+async def test_a_client_that_disconnects_while_its_call_is_queued_pays_for_no_tokens(
+    clock: FakeClock, fetch: FakeFetch
+) -> None:
+    async def endless(exchange: Exchange) -> None:
+        await exchange.closed()
+
+    with_queue = CONFIG.replace("sk-canary-upstream}}", "sk-canary-upstream, max_in_flight: 1}}")
+    async with limited("{tokens: 1000/m}", clock, fetch, endless, config=with_queue) as (served, up):
+        limiter = served.app.shared.limiter(served.app.deployment.config)
+        body = msgspec.json.encode({"model": "m", "messages": [{"content": "12345678"}]})
+        async with served.raw(post(body, Authorization=f"Bearer {ALICE}")):
+            await until(lambda: len(up.requests) == 1)
+            async with served.raw(post(body, Authorization=f"Bearer {BOB}")):
+                await until(lambda: limiter.state.scope("key:bob").counter("tokens/m").used == 2)
+            await until(lambda: limiter.state.scope("key:bob").counter("tokens/m").used == 0)
 
 
 # -- calls in progress -------------------------------------------------------------------------------------------------

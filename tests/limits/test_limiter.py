@@ -293,6 +293,17 @@ async def test_a_limit_that_is_smaller_than_the_number_of_processes_admits_one(t
     assert [(await together.admit((rule,), "alice")).is_granted for _ in range(3)] == [True, False, False]
 
 
+async def test_what_was_counted_once_for_all_is_taken_back_once_by_a_process_that_counts_locally_since(
+    together: Limiter, others: Others
+) -> None:
+    others.decision = Decision(True, [Usage(50, 0.0, 60.0)])
+    admission = await together.admit((TOKENS,), "alice", 20)
+    others.decision = None
+    await together.admit((TOKENS,), "bob", 1)  # counts 4, for the four processes
+    together.end(admission, 10)
+    assert together.state.scopes["group:staff"].counters["tokens/d"].used == 50 + 4 - 10
+
+
 async def test_calls_and_tokens_that_end_are_reported(together: Limiter, others: Others) -> None:
     others.decision = Decision(True, [Usage(1, 0.0, 0.0), Usage(10, 0.0, 60.0)])
     admission = await together.admit((CALLS, TOKENS), "alice", 10)

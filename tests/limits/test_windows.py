@@ -251,3 +251,31 @@ def test_days_are_numbered_consecutively_over_years() -> None:
     middle = datetime(2026, 12, 15, tzinfo=UTC).timestamp()
     months = [calendar.period("month", middle + 86_400 * 30 * step).number for step in range(5)]
     assert all(later - earlier == 1 for earlier, later in pairwise(months))
+
+
+ZONES = ["UTC", "America/Havana", "America/Sao_Paulo", "Asia/Beirut", "Australia/Lord_Howe", "Pacific/Apia"]
+"""Clocks change at midnight, by half an hour, and by a whole day."""
+
+
+@given(st.sampled_from(ZONES), st.integers(631_152_000, 2_145_916_800))
+def test_periods_are_those_of_the_calendar_in_every_time_zone(name: str, time: int) -> None:
+    zone = ZoneInfo(name)
+    calendar = Calendar(zone)
+
+    def numbers(at: float) -> tuple[int, int]:
+        local = datetime.fromtimestamp(at, zone)
+        return local.toordinal(), local.year * 12 + local.month
+
+    periods = calendar.period("d", time), calendar.period("month", time)
+    assert tuple(period.number for period in periods) == numbers(time)
+    for index, period in enumerate(periods):
+        assert numbers(period.ends_at - 1)[index] == period.number
+        assert numbers(period.ends_at)[index] > period.number
+
+
+def test_what_was_before_midnight_or_the_first_of_the_month_was_in_an_earlier_period() -> None:
+    calendar = Calendar(UTC)
+    noon = datetime(2026, 11, 2, 12, tzinfo=UTC).timestamp()
+    day, month = 43_200, 43_200 + 86_400
+    assert [calendar.is_before("d", seconds, noon) for seconds in (day, day + 1)] == [False, True]
+    assert [calendar.is_before("month", seconds, noon) for seconds in (month, month + 1)] == [False, True]
