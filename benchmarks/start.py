@@ -1,4 +1,4 @@
-"""5. Startup time, and memory: with all lists, after calls and scrapes, and with long lists of which few are shown."""
+"""5. Startup time, and memory: with all lists, after calls, scrapes and views of the status page, with more lists."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from benchmarks.servers import config_text, ours, providers, upstreams, wait_unt
 from tests.providers.bulk_lists import first_model
 
 PROVIDERS, MODELS = 20, 500
-START_GOAL, MEMORY_GOAL, SCRAPED_GOAL = 1.0, 80.0, 90.0
+START_GOAL, MEMORY_GOAL, SCRAPED_GOAL, OPENED_GOAL = 1.0, 80.0, 90.0, 110.0
 SCRAPES = 20
+PAGES = ("/status", "/status/models", "/status/models?q=model", f"/status/models/{first_model(0)}", "/status/changes")
+VIEWS = 5
+"""How often each page is opened."""
 MANY_PROVIDERS, FEW_MODELS = 100, 5
 
 
@@ -28,6 +31,7 @@ class Start:
     listed: float
     called: float
     scraped: float
+    opened: float
     most: float
 
 
@@ -47,8 +51,11 @@ def measure_start(where: Path, text: str) -> Start:
         called = mebibytes(server.pid, "VmRSS")
         for _ in range(SCRAPES):
             assert server.get("/metrics", {"Accept-Encoding": "gzip"}).status == 200, "without keys they need none"
-        scraped, most = mebibytes(server.pid, "VmRSS"), mebibytes(server.pid, "VmHWM")
-        return Start(empty, listening, listed, called, scraped, most)
+        scraped = mebibytes(server.pid, "VmRSS")
+        for page in PAGES * VIEWS:
+            assert server.get(page, {"Accept": "text/html"}).status == 200, "without keys they need none"
+        opened, most = mebibytes(server.pid, "VmRSS"), mebibytes(server.pid, "VmHWM")
+        return Start(empty, listening, listed, called, scraped, opened, most)
 
 
 def memory(where: Path, port: int, shown: int) -> float:
@@ -74,12 +81,14 @@ def main() -> None:
     listed = median(run.listed for run in rounds)
     called = median(run.called for run in rounds)
     scraped = median(run.scraped for run in rounds)
+    opened = median(run.opened for run in rounds)
     rows = [
         ["listening, seconds", f"{listening:.2f}", f"< {START_GOAL:.0f}", verdict(listening < START_GOAL)],
         ["Python without a program, seconds", f"{median(run.empty for run in rounds):.2f}", "-", "-"],
         ["memory with all lists, MiB", f"{listed:.1f}", f"< {MEMORY_GOAL:.0f}", verdict(listed < MEMORY_GOAL)],
         ["after a call to each provider, MiB", f"{called:.1f}", f"< {MEMORY_GOAL:.0f}", verdict(called < MEMORY_GOAL)],
         ["after scrapes of metrics, MiB", f"{scraped:.1f}", f"< {SCRAPED_GOAL:.0f}", verdict(scraped < SCRAPED_GOAL)],
+        ["after views of the status page, MiB", f"{opened:.1f}", f"< {OPENED_GOAL:.0f}", verdict(opened < OPENED_GOAL)],
         ["peak memory, MiB", f"{median(run.most for run in rounds):.1f}", "-", "-"],
         [f"{MANY_PROVIDERS} providers, all {MODELS} models shown, MiB", f"{every:.1f}", "-", "-"],
         [

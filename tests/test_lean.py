@@ -25,6 +25,10 @@ print(*(name for name in {names} if sys.modules.get(name)))
         pytest.param(("backports.zstd", "compression.zstd"), id="what only compressed bodies use"),
         pytest.param(("proxy.cli.check", "proxy.cli.demo.command"), id="other commands"),
         pytest.param(("proxy.api.collector", "proxy.telemetry.exposition"), id="what only scrapes of metrics use"),
+        pytest.param(
+            ("jinja2", "markupsafe", "proxy.api.status.views", "proxy.api.status.report", "proxy.api.status.live"),
+            id="what only the status page uses",
+        ),
         pytest.param(("redis", "proxy.sharing.valkey"), id="what only a shared store uses"),
         pytest.param(("starlette",), id="the framework of the demo"),
         pytest.param(("uvicorn.protocols.http.h11_impl", "wsproto", "websockets"), id="unused protocols"),

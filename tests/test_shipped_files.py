@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 from proxy.config import Provider, parse, read
 from proxy.config.custom import CustomList, CustomPaging
@@ -129,6 +130,15 @@ def test_image_installs_from_the_lock_and_runs_without_root() -> None:
     assert re.search(r"(?m)^USER 10001", dockerfile)
     (probe,) = re.findall(r"(?ms)^HEALTHCHECK.*?CMD (\[.*?\])$", dockerfile)
     assert json.loads(probe)[1:] == ["-m", "proxy", "health", "--live", "--url", "http://127.0.0.1:8000"]
+
+
+def test_the_wheel_and_the_image_contain_the_files_of_the_status_page() -> None:
+    folder = ROOT / "proxy" / "api" / "status"
+    data = {path.relative_to(ROOT).as_posix() for path in folder.rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    assert {Path(name).suffix for name in data} == {".html", ".css", ".js", ".svg"}
+    assert data <= {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    assert "\nCOPY proxy /app/proxy\n" in (ROOT / "Dockerfile").read_text()
+    assert "!proxy\n" in (ROOT / ".dockerignore").read_text()
 
 
 def test_gate_runs_the_commands_of_the_readme() -> None:

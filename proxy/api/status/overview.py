@@ -57,15 +57,15 @@ def _watched(report: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
         if name not in with_problem and provider["consecutive_failures"]:
             reason = provider["last_error"]["reason"] if provider["last_error"] else ""
             text = f"last {plural(provider['consecutive_failures'], 'fetch', 'fetches')} failed: {reason}"
-            yield {"name": name, "state": provider["state"], "text": text}
+            yield {"name": name, "what": "fetch failed", "text": text}
         minutes = provider["last_hour"][_BY_MINUTE]
         calls, errors = sum(minutes["calls"][-_LATELY:]), sum(minutes["errors"][-_LATELY:])
         if errors >= _MIN_ERRORS and errors >= _MANY * calls:
-            text = f"{plural(errors, 'error')} and {plural(calls, 'call')} in the last {_LATELY} minutes"
-            yield {"name": name, "state": provider["calls"], "text": text}
+            text = f"{plural(errors, 'error')}, {plural(calls, 'call')} in the last {_LATELY} minutes"
+            yield {"name": name, "what": "errors", "text": text}
     for skipped in report["skipped"]:
         if skipped["state"] == "skipped":
-            yield {"name": skipped["name"], "state": skipped["state"], "text": skipped["reason"]}
+            yield {"name": skipped["name"], "what": "skipped", "text": skipped["reason"]}
 
 
 def notice(report: Mapping[str, Any], fetched: str, reloaded: str) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
+_SHARED = ("base.html", "parts.html")
 _PARTS = 100
 """Parts of a page that are rendered in one step."""
 
@@ -35,7 +36,10 @@ def redirect(head: RequestHead, path: str, headers: Iterable[Header] = ()) -> Ra
 
 
 def _load(template: str) -> Template:
-    return _environment().get_template(template)
+    environment = _environment()
+    for shared in _SHARED:  # compiled here, too, not when they are used first
+        environment.get_template(shared)
+    return environment.get_template(template)
 
 
 def _rendered(template: Template, values: dict[str, object]) -> Cooperative[bytes]:

@@ -110,7 +110,7 @@ async def test_failures_below_all_thresholds_are_pointed_out(fetch: FakeFetch, c
 
     (others,) = page.one("section", id="attention").all("ul", class_="plain")
     assert [each.text for each in others.all("li")] == [
-        "a ok 5 errors and 7 calls in the last 10 minutes",
+        "a errors 5 errors, 7 calls in the last 10 minutes",
         "away skipped ABSENT_KEY not set or empty",
     ]
 
