@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_network
+from typing import NamedTuple
 
 from proxy.access.addresses import address_of
 
@@ -17,6 +18,15 @@ _IPV6_SITE = 64
 """Bits of an IPv6 address that one client cannot choose."""
 
 
+class TooMany(NamedTuple):
+    """An attempt is not allowed."""
+
+    seconds: float
+    """Until the next one is."""
+    is_first: bool
+    """Whether it is the first one of its window: further ones are not logged."""
+
+
 class Attempts:
     """Counts attempts in windows that begin with the first one of an address."""
 
@@ -25,20 +35,19 @@ class Attempts:
         self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
         """Address -> monotonic seconds at which its window began, and the attempts in it."""
 
-    def wait(self, client: str, limit: int = MAX_ATTEMPTS) -> float:
-        """Count an attempt. Returns 0 if it is allowed, otherwise the seconds until the next one is."""
+    def reject(self, client: str, limit: int = MAX_ATTEMPTS) -> TooMany | None:
+        """Count an attempt. Returns None if it is allowed."""
         now, name = self._now(), _counted_as(client)
         began, count = self._windows.get(name, (now, 0))
         if now >= began + WINDOW_SECONDS:
             began, count = now, 0
-        if count >= limit:
-            return began + WINDOW_SECONDS - now
-        self._windows[name] = began, count + 1
+        if count <= limit:
+            self._windows[name] = began, count + 1
         if count == 0:
             self._windows.move_to_end(name)
             if len(self._windows) > MAX_ADDRESSES:
                 self._windows.popitem(last=False)
-        return 0.0
+        return TooMany(began + WINDOW_SECONDS - now, is_first=count == limit) if count >= limit else None
 
 
 def _counted_as(client: str) -> str:

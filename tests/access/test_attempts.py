@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from proxy.access.attempts import MAX_ADDRESSES, MAX_ATTEMPTS, WINDOW_SECONDS, Attempts
+from proxy.access.attempts import MAX_ADDRESSES, MAX_ATTEMPTS, WINDOW_SECONDS, Attempts, TooMany
 
 
 @dataclass
@@ -21,12 +21,13 @@ def test_further_attempts_wait_until_the_window_of_the_first_one_ends() -> None:
     clock = Clock()
     attempts = Attempts(clock.monotonic)
 
-    assert [attempts.wait("192.0.2.1") for _ in range(MAX_ATTEMPTS)] == [0.0] * MAX_ATTEMPTS
+    assert [attempts.reject("192.0.2.1") for _ in range(MAX_ATTEMPTS)] == [None] * MAX_ATTEMPTS
     clock.now += 20
-    assert attempts.wait("192.0.2.1") == WINDOW_SECONDS - 20
-    assert attempts.wait("192.0.2.2") == 0.0
+    assert attempts.reject("192.0.2.1") == TooMany(WINDOW_SECONDS - 20, is_first=True)
+    assert attempts.reject("192.0.2.1") == TooMany(WINDOW_SECONDS - 20, is_first=False)
+    assert attempts.reject("192.0.2.2") is None
     clock.now += WINDOW_SECONDS - 20
-    assert attempts.wait("192.0.2.1") == 0.0
+    assert attempts.reject("192.0.2.1") is None
 
 
 @pytest.mark.parametrize(
@@ -42,16 +43,16 @@ def test_further_attempts_wait_until_the_window_of_the_first_one_ends() -> None:
 )
 def test_addresses_that_one_client_can_choose_count_as_one(one: str, other: str, is_same: bool) -> None:
     attempts = Attempts(Clock().monotonic)
-    attempts.wait(one, 1)
+    attempts.reject(one, 1)
 
-    assert (attempts.wait(other, 1) > 0) == is_same
+    assert bool(attempts.reject(other, 1)) == is_same
 
 
 def test_the_table_of_addresses_is_bounded() -> None:
     clock = Clock()
     attempts = Attempts(clock.monotonic)
     for number in range(MAX_ADDRESSES + 1):
-        attempts.wait(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1)
+        attempts.reject(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1)
 
-    assert attempts.wait("10.0.0.1", 1) > 0
-    assert attempts.wait("10.0.0.0", 1) == 0.0  # the first one was dropped
+    assert attempts.reject("10.0.0.1", 1)
+    assert attempts.reject("10.0.0.0", 1) is None  # the first one was dropped

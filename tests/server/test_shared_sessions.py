@@ -59,6 +59,10 @@ async def test_a_session_is_valid_and_ends_in_all_replicas(clock: FakeClock) -> 
         assert await other.is_logged_in()
         assert (await other.log_out()).status == 303
 
+        cookies = dict(one.cookies)
+        page = await one.get("/status")
+        assert (page.status, page.header("location")) == (303, "/status/login")
+        one.cookies = cookies
         assert not await one.is_logged_in()
         medium.is_down = True
         assert not await one.is_logged_in()  # known from now on

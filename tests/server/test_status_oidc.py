@@ -16,7 +16,9 @@ from proxy.access.attempts import MAX_ATTEMPTS
 from proxy.access.sessions import SESSION_SECONDS
 from proxy.api.status.issuer_login import LOGIN_SECONDS
 from proxy.config import Config
+from proxy.server import key_sets
 from proxy.server.app import Proxy
+from proxy.upstream import oidc
 from tests.fakes import FakeClock, FakeFetch, Reply, config_of, reply_to
 from tests.providers.oidc import METADATA, NOW, OidcProvider, key_of, oidc_provider
 from tests.server.status_browser import BROWSER, Browser
@@ -362,10 +364,23 @@ async def test_an_issuer_that_cannot_be_reached_is_shown(
         assert "status page: log-in from 127.0.0.1 rejected: connection refused" in caplog.text
 
 
+async def test_an_issuer_that_does_not_respond_in_time_is_shown(
+    issuer: OidcProvider, clock: FakeClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc, "FETCH_SECONDS", 0.0)
+    async with started(config(issuer), clock) as browser:
+        reply = await browser.get(f"/status/oidc?{urlencode({'issuer': issuer.issuer})}")
+
+        assert reply.status == 503
+        assert "status page: log-in from 127.0.0.1 rejected: timed out" in caplog.text
+
+
+@pytest.mark.parametrize("retry_seconds", [5.0, 0.0])
 async def test_a_token_cannot_be_validated_without_the_keys_of_the_issuer(
-    issuer: OidcProvider, clock: FakeClock
+    retry_seconds: float, issuer: OidcProvider, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issuer.documents["/keys"] = b"none"
+    monkeypatch.setattr(key_sets, "RETRY_LOGIN_SECONDS", retry_seconds)
     async with started(config(issuer), clock) as browser:
         reply = await answered(browser, issuer, await begun(browser, issuer))
 

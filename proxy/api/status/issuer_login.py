@@ -8,6 +8,7 @@ import hmac
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -187,19 +188,25 @@ class IssuerLogin:
             raise LoginFailed(403, "The issuer rejected the log-in.", reason)
         endpoints = await self._endpoints_of(issuer)
         token = await exchange_code(issuer, endpoints, parameters["code"], begun.verifier, self._redirect_uri)
-        for attempt in range(2):
-            try:
-                return self._callers.log_in(token, issuer, begun.nonce)
-            except SigningKeyNeeded:
-                if attempt == 0:
-                    await self._fetch_keys(issuer.issuer)
-            except Forbidden as error:
-                raise LoginFailed(403, "You are not an administrator of this proxy.", error.message) from None
-            except InvalidKey:
-                raise LoginFailed(401, "The issuer sent a token that is not valid here.", "invalid ID token") from None
-            except LoginUnavailable:
-                break
-        raise LoginFailed(503, "The issuer cannot be reached. Try again later.", "its signing keys cannot be fetched")
+        try:
+            return await self._validated(token, issuer, begun.nonce)
+        except Forbidden as error:
+            raise LoginFailed(403, "You are not an administrator of this proxy.", error.message) from None
+        except InvalidKey:
+            raise LoginFailed(401, "The issuer sent a token that is not valid here.", "invalid ID token") from None
+        except LoginUnavailable:
+            text = "The issuer cannot be reached. Try again later."
+            raise LoginFailed(503, text, "its signing keys cannot be fetched") from None
+
+    async def _validated(self, token: bytes, issuer: JwtIssuer, nonce: str) -> tuple[Session, Caller]:
+        """Raises Forbidden, InvalidKey and LoginUnavailable."""
+        with suppress(SigningKeyNeeded):
+            return self._callers.log_in(token, issuer, nonce)
+        await self._fetch_keys(issuer.issuer)
+        try:
+            return self._callers.log_in(token, issuer, nonce)
+        except SigningKeyNeeded:  # the fetch has failed, and has taken long
+            raise LoginUnavailable from None
 
     async def _endpoints_of(self, issuer: JwtIssuer) -> Endpoints:
         """Raises UpstreamError."""

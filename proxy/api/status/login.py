@@ -110,8 +110,9 @@ class StatusLogin:
 
     async def _failure(self, head: RequestHead, failed: LoginFailed, headers: Sequence[Header] = ()) -> RawResponse:
         """Return the form, with the problem."""
-        client = self._attempts.client_of(head)
-        _log.warning("status page: log-in from %s rejected: %s", client, printable(failed.reason))
+        if failed.reason:
+            client = self._attempts.client_of(head)
+            _log.warning("status page: log-in from %s rejected: %s", client, printable(failed.reason))
         retry = [(b"retry-after", b"%d" % failed.seconds)] if failed.seconds else []
         return html_response(head, await self._page(failed), failed.status, [*retry, *headers])
 

@@ -37,7 +37,7 @@ class LoginFailed(Exception):
     """A log-in has failed. The page with the form shows why."""
 
     def __init__(self, status: int, text: str, reason: str, seconds: int = 0) -> None:
-        """`text`: for the user; `reason`: for the log; `seconds`: until another attempt is allowed."""
+        """`text`: for the user; `reason`: for the log, "" for no line; `seconds`: until another attempt is allowed."""
         super().__init__(reason)
         self.status = status
         self.text = text
@@ -56,10 +56,11 @@ class LoginAttempts:
 
     def check(self, head: RequestHead) -> None:
         """Count an attempt. Raises LoginFailed if there were too many from the address."""
-        if wait := self._attempts.wait(self._access.client_of(head), self._limit):
-            seconds = whole_seconds(wait)
+        if found := self._attempts.reject(self._access.client_of(head), self._limit):
+            seconds = whole_seconds(found.seconds)
             text = f"Too many attempts from your address. Retry in {seconds} s."
-            raise LoginFailed(429, text, "too many attempts", seconds)
+            reason = "too many attempts; further ones within a minute are not logged" if found.is_first else ""
+            raise LoginFailed(429, text, reason, seconds)
 
     def client_of(self, head: RequestHead) -> str:
         """The address of the client, for the log."""
