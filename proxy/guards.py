@@ -42,6 +42,12 @@ PLACE = re.compile(
     re.DOTALL,
 )
 """Names in `extra_body` that select an upstream or its credential: gateways merge it into any call they make."""
+SELECT_ANYWHERE = frozenset(
+    {
+        "manualmode", "manual_mode",  # Vertex AI: the call is routed to another model than that of the path
+    }
+)  # fmt: skip
+"""The same, at any depth."""
 CONTINUE = frozenset(
     {
         "previous_response_id",  # OpenAI: continues, and so reveals, another caller's response

@@ -15,11 +15,11 @@ from proxy.inference.request.json_spans import STRING, TOO_MANY_VALUES, WHITESPA
 _MAX_MARKS = 500_000
 _MAX_TRIED = 1000
 _REFERENCE = re.compile(
-    rb'"(?=[facvlsieg])(?:'
+    rb'"(?=[facvlsiegm])(?:'
     rb'f(?:ile_ids?"%(ws)s:%(ws)s["\[]|ile_?uri"|ile_?search_?store_?names"|ileid://)'
     rb'|c(?:ontainer(?:_id)?"%(ws)s:%(ws)s["\[{]|ached_?content"|ollection_ids")'
     rb'|audio"%(ws)s:%(ws)s\{|(?:vector_store|library)_ids"|skill_id"'
-    rb'|vertex_?(?:ai_?search|rag_?store)"|external_?api"|gs[:\\]'
+    rb'|vertex_?(?:ai_?search|rag_?store)"|external_?api"|manual_?mode"|gs[:\\]'
     rb'|item_reference")' % {b"ws": WHITESPACE}
 )
 _MODEL = re.compile(rb'models?"%b:' % WHITESPACE)

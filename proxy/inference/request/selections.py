@@ -25,6 +25,7 @@ from proxy.guards import (
     NOT_MODELS,
     PLACE,
     REFERENCE_STATE,
+    SELECT_ANYWHERE,
     SELECT_MODELS,
     SELECT_UPSTREAM,
     TOOL_CALLS,
@@ -233,6 +234,9 @@ class Selections:
     def _read_references(self, fields: Sequence[Field], *, is_outermost: bool = False) -> None:
         """Read the references to stored objects in the fields of one object."""
         self.references.update(state_references(self._text, fields))
+        for field in fields:
+            if field.name in SELECT_ANYWHERE and not is_null(self._text, field):
+                raise _selects_upstream(field.name)
         if is_outermost:
             return  # `audio` has the settings of the response; in a message, an earlier response
         for field in fields:

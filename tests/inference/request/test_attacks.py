@@ -167,6 +167,8 @@ UPSTREAM: dict[str, Fields] = {
     "gateways: extra_body of one provider": {"extra_body": {"azure": {"azure_endpoint": "http://evil.example"}}},
     "gateways: extra_body in extra_body": {"extra_body": {"extra_body": {"base_url": "http://evil.example"}}},
     "Anthropic: params of requests": {"requests": [{"params": {"model": "m", "api_base": "http://evil.example"}}]},
+    "Vertex: another model": {"generationConfig": {"routingConfig": {"manualMode": {"modelName": "secret"}}}},
+    "Vertex: another model, in snake case": {"generation_config": {"routing_config": {"manual_mode": {}}}},
     "vLLM: state of another call": {"kv_transfer_params": {"remote_host": "evil.example"}},
     "SGLang: bootstrap_host": {"bootstrap_host": "evil.example"},
 }
