@@ -1,15 +1,18 @@
-"""The installed client programs."""
+"""The installed client programs, and a proxy for those that need no other."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import npm
+from tests.clients.apis import every_api
+from tests.clients.running import Setup
 
 HERE = Path(__file__).parent
 
@@ -38,3 +41,10 @@ def python() -> Path:
             subprocess.run(command, check=True)  # noqa: S603  # our own command
         shutil.copy(lock, installed)
     return python
+
+
+@pytest.fixture(scope="session")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
+    """A proxy in front of one provider of each API."""
+    with every_api(tmp_path_factory.mktemp("home")) as proxy:
+        yield proxy

@@ -93,6 +93,38 @@ def mistral() -> dict[str, object]:
     }
 
 
+def langchain() -> dict[str, object]:
+    """It does not list models."""
+    from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+
+    proxy = {"base_url": f"{URL}/v1", "api_key": KEY}
+    model = ChatOpenAI(model=MODEL, **proxy)
+    answer = model.invoke("Hi")
+    # It would fetch the tokenizer of the model, to split long texts.
+    embeddings = OpenAIEmbeddings(model="text-embedding-3", check_embedding_ctx_length=False, **proxy)
+    return {
+        "called": [answer.response_metadata["model_name"], answer.content, answer.usage_metadata["total_tokens"]],
+        "streamed": [part.content for part in model.stream("Hi")],
+        "embedded": embeddings.embed_query("Hi"),
+        "error": _error(lambda: ChatOpenAI(model="unknown", **proxy).invoke("Hi")),
+    }
+
+
+def litellm() -> dict[str, object]:
+    from litellm import completion, embedding, get_valid_models
+
+    proxy = {"api_base": f"{URL}/v1", "api_key": KEY}
+    answer = completion(f"openai/{MODEL}", MESSAGES, **proxy)
+    stream = completion(f"openai/{MODEL}", MESSAGES, stream=True, **proxy)
+    return {
+        "listed": get_valid_models(check_provider_endpoint=True, custom_llm_provider="openai", **proxy),
+        "called": [answer.model, answer.choices[0].message.content, answer.usage.total_tokens],
+        "streamed": [part.choices[0].delta.content or "" for part in stream],
+        "embedded": embedding("openai/text-embedding-3", ["Hi"], **proxy).data[0]["embedding"],
+        "error": _error(lambda: completion("openai/unknown", MESSAGES, **proxy)),
+    }
+
+
 def _error(call) -> list[object]:
     """The status and the message of the error that a call raises."""
     try:
@@ -103,4 +135,6 @@ def _error(call) -> list[object]:
     return []
 
 
-print(json.dumps({each.__name__: each for each in (openai, anthropic, gemini, ollama, mistral)}[sys.argv[1]]()))
+SDKS = {each.__name__: each for each in (openai, anthropic, gemini, ollama, mistral, langchain, litellm)}
+# The last line: LiteLLM prints advice.
+print(json.dumps(SDKS[sys.argv[1]]()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ import msgspec
 
 from tests import npm
 from tests.clients.running import KEY, PREFIX, UPSTREAM_KEY, Setup, setup
-from tests.docs.pages import DOCS, blocks
+from tests.docs.pages import DOCS, blocks, lines_to_paste
 from tests.providers.calls import streams
 from tests.providers.scripted import Exchange, replies
 
@@ -24,15 +25,20 @@ OWN = f"{PREFIX}{MODEL}"
 QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
 
 
-def execute(packages: Path, proxy: Setup, prompt: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `claude -p` with the documented variables."""
-    adapted = DOCUMENTED.replace("http://127.0.0.1:8000", proxy.url).replace("mp-...", KEY)
+def execute(
+    packages: Path, proxy: Setup, prompt: str, lines: str = DOCUMENTED, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `claude -p` with the documented variables and options."""
+    adapted = lines.replace("http://127.0.0.1:8000", proxy.url).replace("mp-...", KEY)
     documented = dict(re.findall(r"(?m)^export (\w+)=(\S+)", adapted))
-    assert documented == {"ANTHROPIC_BASE_URL": proxy.url, "ANTHROPIC_AUTH_TOKEN": KEY, "ANTHROPIC_MODEL": MODEL}
+    command, *model = shlex.split(adapted.splitlines()[-1])
+    assert command == "claude"
+    named = {} if model else {"ANTHROPIC_MODEL": MODEL}
+    assert documented == {"ANTHROPIC_BASE_URL": proxy.url, "ANTHROPIC_AUTH_TOKEN": KEY, **named}
     assert f"`{'='.join(*QUIET.items())}`" in (DOCS / "clients.md").read_text(encoding="utf-8")
     # The program is in a package of its own for each platform; this launcher finds it without an install script.
     program = packages / "node_modules" / "@anthropic-ai" / "claude-code" / "cli-wrapper.cjs"
-    options = ("-p", prompt, "--output-format", "stream-json", "--verbose", "--allowedTools", "Bash")
+    options = (*model, "-p", prompt, "--output-format", "stream-json", "--verbose", "--allowedTools", "Bash")
     return proxy.run(str(npm.NODE), str(program), *options, **{**documented, **QUIET, **variables})
 
 
@@ -86,7 +92,7 @@ async def session(exchange: Exchange) -> None:
 
 def test_a_session_with_a_command_completes_and_connects_to_the_proxy_only(packages: Path, tmp_path: Path) -> None:
     with setup(tmp_path, session, MODEL, kind="anthropic") as proxy:
-        finished = result(execute(packages, proxy, "Print it."))
+        finished = result(execute(packages, proxy, "Print it.", lines_to_paste()["Claude Code"].text))
         assert (finished["subtype"], finished["is_error"], finished["result"]) == ("success", False, "from-the-shell")
         assert list(finished["modelUsage"]) == [MODEL]
         assert [request.path for request in proxy.calls] == ["/v1/messages"] * 2

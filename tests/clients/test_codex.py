@@ -16,7 +16,7 @@ from proxy.wire import codex
 from tests import npm
 from tests.clients.responses import Item, Turn, call, message, outputs, responds
 from tests.clients.running import KEY, PREFIX, Setup, setup
-from tests.docs.pages import DOCS, blocks
+from tests.docs.pages import DOCS, blocks, lines_to_paste
 from tests.providers.scripted import Exchange, replies
 
 TASK, RESULT, FINAL = "the task of the sub-agent", "the sub-agent is done", "all is done"
@@ -72,20 +72,25 @@ def problems(events: Sequence[Any]) -> Sequence[str]:
     return [item["message"] for item in items if item["type"] == "error"]
 
 
-def documented(proxy: Setup, model: str) -> str:
-    assert f'"{DOCUMENTED_MODEL}"' in DOCUMENTED
-    assert "http://127.0.0.1:8000" in DOCUMENTED
-    return DOCUMENTED.replace("http://127.0.0.1:8000", proxy.url).replace(DOCUMENTED_MODEL, model)
+def documented(proxy: Setup, model: str, lines: str = DOCUMENTED) -> str:
+    assert f'"{DOCUMENTED_MODEL}"' in lines
+    assert "http://127.0.0.1:8000" in lines
+    return lines.replace("http://127.0.0.1:8000", proxy.url).replace(DOCUMENTED_MODEL, model)
 
 
 @pytest.mark.parametrize(
-    ("model", "namespace"), [(DOCUMENTED_MODEL, "collaboration"), (UNKNOWN_MODEL, "multi_agent_v1")]
+    ("model", "namespace", "lines"),
+    [
+        (DOCUMENTED_MODEL, "collaboration", DOCUMENTED),
+        (UNKNOWN_MODEL, "multi_agent_v1", lines_to_paste()["Codex"].text),
+    ],
+    ids=["the page", "the README"],
 )
 def test_a_session_with_a_command_and_a_sub_agent_completes(
-    model: str, namespace: str, packages: Path, tmp_path: Path
+    model: str, namespace: str, lines: str, packages: Path, tmp_path: Path
 ) -> None:
     with setup(tmp_path, responds(session(namespace)), model) as proxy:
-        events = execute(packages, proxy, documented(proxy, model), MODELS_PROXY_KEY=KEY)
+        events = execute(packages, proxy, documented(proxy, model, lines), MODELS_PROXY_KEY=KEY)
 
         assert messages(events) == [FINAL]
         assert {request.json["model"] for request in proxy.calls} == {f"{PREFIX}{model}"}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.paths import ROOT
 
@@ -22,7 +23,12 @@ def name_of(page: Path) -> str:
 
 def blocks(page: Path, language: str) -> Sequence[str]:
     """The code blocks of a page in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text_of(page), re.DOTALL | re.MULTILINE)
+    return blocks_in(text_of(page), language)
+
+
+def blocks_in(text: str, language: str) -> Sequence[str]:
+    """The code blocks of a text in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def section(page: Path, heading: str) -> str:
@@ -52,3 +58,22 @@ def headings(page: Path) -> Iterator[str]:
     """The anchors of a page, as GitHub and MkDocs make them."""
     for title in re.findall(r"(?m)^#+ (.+)$", without_code(page)):
         yield re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+
+
+class Lines(NamedTuple):
+    """What the README shows for a client to paste."""
+
+    language: str
+    text: str
+
+
+def lines_to_paste() -> Mapping[str, Lines]:
+    """The README's lines for each client, by its name."""
+    client = re.compile(
+        r"<details><summary><b>(.+?)</b>[^\n]*</summary>\n\n```(\w+)\n(.*?)```\n\n</details>\n", re.DOTALL
+    )
+    _, *parts = section(ROOT / "README.md", "Use it with").partition("<details>")
+    text = "".join(parts).rstrip() + "\n"
+    found = {match[1]: Lines(match[2], match[3]) for match in client.finditer(text)}
+    assert client.sub("", text) == "", "each client has one summary and one code block"
+    return found

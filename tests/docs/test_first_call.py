@@ -14,7 +14,7 @@ import pytest
 
 from tests import npm
 from tests.docs.first_call import MODEL, WORDS, first_call, output_of
-from tests.docs.pages import blocks
+from tests.docs.pages import blocks, blocks_in, section
 from tests.fakes import FakeClock, FakeFetch
 from tests.paths import ROOT
 
@@ -34,7 +34,7 @@ def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_the_first_call_with_python_prints_the_streamed_response(fetch: FakeFetch, clock: FakeClock) -> None:
-    (snippet,) = [block for block in blocks(README, "python") if "chat.completions.create" in block]
+    (snippet,) = blocks_in(section(README, "First call"), "python")
     async with first_call(fetch, clock) as call:
         assert await output_of(sys.executable, "-c", call.adapted(snippet)) == "".join(WORDS)
 
@@ -42,7 +42,7 @@ async def test_the_first_call_with_python_prints_the_streamed_response(fetch: Fa
 async def test_the_first_call_with_node_prints_the_response(
     node_project: Path, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    (snippet,) = blocks(README, "js")
+    (snippet,) = blocks_in(section(README, "First call"), "js")
     async with first_call(fetch, clock) as call:
         (node_project / "call.js").write_text(call.adapted(snippet), encoding="utf-8")
         printed = await output_of(str(npm.NODE), "call.js", cwd=node_project)
