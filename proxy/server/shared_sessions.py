@@ -72,7 +72,7 @@ class SharedSessions:
             append = partial(SessionFile(self._directory.files).append, session.id, session.expires)
             with suppress(OSError, TimeoutError):  # the directory reports it
                 async with asyncio.timeout(WRITE_SECONDS):
-                    await self._directory.do(append)
+                    await self._directory.write(append)
 
     async def was_ended(self, session: Session) -> bool:
         """Whether another process has ended a session, as far as that can be found out in a short time."""

@@ -13,8 +13,8 @@ MAX_ROWS = 1_000_000
 """Rows of all hours. Beyond, further ones are counted as `other`."""
 KEPT_DAYS = 92
 """Days for which an hour is kept: a day more than is shown, in any time zone."""
-MAX_BATCH = 500
-"""Rows, and last requests, of one batch: the server is busy with it for about 3 ms."""
+MAX_BATCH = 200
+"""Rows, and last requests, of one batch: the server is busy with it for up to 3 ms."""
 
 
 class Batch(NamedTuple):

@@ -18,7 +18,8 @@ from typing import NamedTuple, TypeVar
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import describe_bug
-from proxy.store.disk import DirectoryLocked, Files
+from proxy.store.directory_faults import MAX_RETRY, DirectoryFaults, back_off
+from proxy.store.disk import Files
 from proxy.store.disk_thread import Submit, run_in
 from proxy.store.envelope import HEAD_SIZE, MAX_PAYLOAD, RecordError
 from proxy.store.fingerprint import fingerprint
@@ -30,8 +31,6 @@ T = TypeVar("T")
 
 WRITE_INTERVAL = 1.0
 """Seconds between two writes of one provider's list."""
-FIRST_RETRY, MAX_RETRY = 5.0, 300.0
-"""Seconds until the directory is tried again after a fault: doubled with each further one."""
 SLOW_SECONDS = 10.0
 """Seconds after which an operation without a result is a fault."""
 RESTORE_SECONDS = 2.0
@@ -87,23 +86,20 @@ class ListDirectory:
         self._submit = submit
         self._clock = clock
         self._providers = providers
-        self._is_shared = is_shared
         self._pending: dict[str, _Pending] = {}
         self._written_at: dict[str, float] = {}
         """Provider -> monotonic seconds of its last write."""
         self._failures: dict[str, int] = {}
         """Provider -> consecutive failed writes of its list: others are written first."""
         self._changed = asyncio.Event()
-        self._problem = ""
-        self._faults = 0
-        """Consecutive faults."""
+        self._faults = DirectoryFaults(path, clock, is_shared=is_shared)
         self._writes = self._failed_writes = self._ignored = 0
         self._clean_at = float("-inf")
         self._running: asyncio.Task[None] | None = None
 
     @property
     def status(self) -> DirectoryStatus:
-        return DirectoryStatus(self._path, self._problem, self._writes, self._failed_writes, self._ignored)
+        return DirectoryStatus(self._path, self._faults.problem, self._writes, self._failed_writes, self._ignored)
 
     # -- life cycle ----------------------------------------------------------------------------------------------------
 
@@ -127,7 +123,7 @@ class ListDirectory:
             await asyncio.gather(self._running, return_exceptions=True)
         with suppress(Exception):  # the process ends
             async with asyncio.timeout(STOP_SECONDS):
-                for pending in [*self._pending.values()] if not self._problem else ():
+                for pending in [*self._pending.values()] if not self._faults.problem else ():
                     await self._write(pending)
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
@@ -159,7 +155,7 @@ class ListDirectory:
             return None
         except (OSError, RecordError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            if reason != self._problem:  # otherwise it is that of the directory
+            if reason != self._faults.problem:  # otherwise it is that of the directory
                 self._ignored += 1
                 _log.warning("store.directory: %s: the file of %s is ignored: %s", self._path, provider.name, reason)
             return None
@@ -184,10 +180,10 @@ class ListDirectory:
         while True:
             try:
                 await self._work()
-                self._report_success()
+                self._faults.succeeded(are_lists_written=not self._failures)
             except OSError as error:
-                self._report_fault(error)
-                await self._clock.sleep(self.retry_seconds)
+                self._faults.add(error)
+                await self._faults.pause()
             except Exception as bug:
                 _log.error("internal error while writing lists: %s", describe_bug(bug))
                 await self._clock.sleep(MAX_RETRY)
@@ -223,7 +219,7 @@ class ListDirectory:
             self._writes += 1
         except OSError:
             self._failures[name] = failures + 1
-            self._pending[name].due_at = self._clock.monotonic() + _backoff(failures + 1)
+            self._pending[name].due_at = self._clock.monotonic() + back_off(failures + 1)
             raise
         except RecordError as error:
             _log.warning("store.directory: the list of %s is not written: %s", name, error)
@@ -262,44 +258,28 @@ class ListDirectory:
     @property
     def retry_seconds(self) -> float:
         """Seconds after a fault until the directory is used again."""
-        return _backoff(self._faults)
+        return self._faults.retry_seconds
 
     async def do(self, work: Callable[[], T]) -> T:
         """Use the files in the thread. Raises OSError, which is reported, and what else `work` raises."""
         try:
             return await self._do(work)
         except OSError as error:
-            self._report_fault(error)
+            self._faults.add(error)
             raise
+
+    async def write(self, work: Callable[[], T]) -> T:
+        """The same, for something that proves that the directory can be written to."""
+        result = await self.do(work)
+        if not self._faults.is_locked:
+            self._faults.succeeded(are_lists_written=not self._failures)
+        return result
 
     async def _do(self, work: Callable[[], T]) -> T:
         """Run a function in the thread. Raises what it raises."""
-        return await run_in(self._submit, work, SLOW_SECONDS, self._report_slow)
-
-    def _report_slow(self) -> None:
-        self._report(f"no response for {SLOW_SECONDS:.0f} s")
-
-    def _report_fault(self, error: OSError) -> None:
-        self._faults += 1
-        if not isinstance(error, DirectoryLocked):
-            self._report(error.strerror or type(error).__name__)
-        elif not self._is_shared:
-            self._report("another process uses the directory", "this one does not write to it until that one has ended")
-
-    def _report(self, problem: str, effect: str = "lists are kept in memory only until that is fixed") -> None:
-        if problem != self._problem:
-            _log.warning("store.directory: %s: %s; %s", self._path, problem, effect)
-        self._problem = problem
-
-    def _report_success(self) -> None:
-        self._faults = 0
-        if self._problem and not self._failures:
-            _log.info("store.directory: %s: lists are written again", self._path)
-            self._problem = ""
-
-
-def _backoff(failures: int) -> float:
-    return min(FIRST_RETRY * 2.0 ** min(failures - 1, 20), MAX_RETRY)
+        return await run_in(
+            self._submit, work, SLOW_SECONDS, lambda: self._faults.report(f"no response for {SLOW_SECONDS:.0f} s")
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -228,13 +228,16 @@ async def test_nothing_is_known_while_the_store_is_down() -> None:
 
 
 def test_batches_are_bounded() -> None:
-    rows = [(HOUR, Names(f"k{number}", "m", "a"), ONE) for number in range(1200)]
-    used = {f"k{number}": 1.0 for number in range(600)}
+    rows = [(HOUR, Names(f"k{number}", "m", "a"), ONE) for number in range(1100)]
+    used = {f"k{number}": 1.0 for number in range(450)}
     divided = [*batches(rows, used, iter(range(1, 9)))]
 
     assert [(each.number, len(each.rows), len(each.used)) for each in divided] == [
-        (1, 500, 500),
-        (2, 500, 100),
-        (3, 200, 0),
+        (1, 200, 200),
+        (2, 200, 200),
+        (3, 200, 50),
+        (4, 200, 0),
+        (5, 200, 0),
+        (6, 100, 0),
     ]
     assert [row for each in divided for row in each.rows] == rows

@@ -182,8 +182,41 @@ async def test_directory_is_tried_again_with_back_off(fetch: FakeFetch, clock: F
     async with living(ONE, fetch, clock, Counting(clock)):
         await clock.advance(1500)
     assert [second - first for first, second in pairwise(tries[1:])] == [
-        10, 20, 40, 80, 160, 300, 300, 300,
+        5, 10, 20, 40, 80, 160, 300, 300, 300,
     ]  # fmt: skip
+
+
+async def test_lists_are_written_soon_after_something_else_could_be_written(
+    fetch: FakeFetch, clock: FakeClock, files: FakeFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetch.lists("a", "m")
+    files.error = OSError(errno.ENOSPC, "No space left on device")
+    async with living(ONE, fetch, clock, files) as process:
+        for _ in range(20):  # another part of the server, which tries more often
+            with pytest.raises(OSError, match="No space"):
+                await process.directory.write(lambda: files.write("other", b""))
+            await clock.advance(2)
+        files.error = None
+        await process.directory.write(lambda: files.write("other", b""))
+        await clock.advance(40)  # the list itself failed several times
+        assert process.status.problem == ""
+        assert file_of(ONE) in files.content
+
+
+async def test_a_fault_of_something_else_ends_with_its_next_write(
+    fetch: FakeFetch, clock: FakeClock, files: FakeFiles
+) -> None:
+    fetch.lists("a", "m")
+    async with living(ONE, fetch, clock, files) as process:
+        files.error = OSError(errno.ENOSPC, "No space left on device")
+        with pytest.raises(OSError, match="No space"):
+            await process.directory.write(lambda: files.write("other", b""))
+        assert process.status.problem == "No space left on device"
+        files.error = None
+        await process.directory.do(lambda: None)
+        assert process.status.problem == "No space left on device"
+        await process.directory.write(lambda: files.write("other", b""))
+        assert process.status.problem == ""
 
 
 class ReadOnly(FakeFiles):

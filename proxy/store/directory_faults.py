@@ -1,0 +1,75 @@
+"""Faults of `store.directory`: reported once, and the pauses before it is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from proxy.clock import Clock
+from proxy.store.disk import DirectoryLocked
+
+FIRST_RETRY, MAX_RETRY = 5.0, 300.0
+"""Seconds until the directory is tried again after a fault: doubled with each further one."""
+
+_log = logging.getLogger("models_proxy")
+
+
+class DirectoryFaults:
+    """Whether the directory works."""
+
+    def __init__(self, path: str, clock: Clock, *, is_shared: bool) -> None:
+        """`is_shared`: with other workers of the same server, of which one writes."""
+        self._path = path
+        self._clock = clock
+        self._is_shared = is_shared
+        self.problem = ""
+        """Why it is not used at the moment, "" if it is."""
+        self.is_locked = False
+        """Whether the last fault was that another process uses the directory."""
+        self._number = 0
+        """Consecutive faults. Those before `_next_at` are not counted: several parts of the server write."""
+        self._next_at = float("-inf")
+        """Monotonic seconds."""
+        self._works = asyncio.Event()
+        """Set while something could be written after the last fault."""
+
+    @property
+    def retry_seconds(self) -> float:
+        """Seconds after a fault until the directory is used again."""
+        return back_off(self._number)
+
+    def add(self, error: OSError) -> None:
+        if self._clock.monotonic() >= self._next_at:
+            self._number += 1
+            self._next_at = self._clock.monotonic() + self.retry_seconds
+        self._works.clear()
+        self.is_locked = isinstance(error, DirectoryLocked)
+        if not self.is_locked:
+            self.report(error.strerror or type(error).__name__)
+        elif not self._is_shared:
+            self.report("another process uses the directory", "this one does not write to it until that one has ended")
+
+    def report(self, problem: str, effect: str = "lists are kept in memory only until that is fixed") -> None:
+        if problem != self.problem:
+            _log.warning("store.directory: %s: %s; %s", self._path, problem, effect)
+        self.problem = problem
+
+    def succeeded(self, *, are_lists_written: bool) -> None:
+        """Something could be written. `are_lists_written`: no list has failed."""
+        self._number, self._next_at = 0, float("-inf")
+        self._works.set()
+        if self.problem and are_lists_written:
+            _log.info("store.directory: %s: lists are written again", self._path)
+            self.problem = ""
+
+    async def pause(self) -> None:
+        """Wait for the next attempt; it is sooner if something else could be written meanwhile."""
+        waited = 0.0
+        while waited < self.retry_seconds and not self._works.is_set():
+            await self._clock.sleep(FIRST_RETRY)
+            waited += FIRST_RETRY
+
+
+def back_off(failures: int) -> float:
+    """Seconds after so many consecutive failures."""
+    return min(FIRST_RETRY * 2.0 ** min(failures - 1, 20), MAX_RETRY)
