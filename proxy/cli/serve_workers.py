@@ -17,6 +17,7 @@ from proxy.cli.startup import Screen, StartupReport
 from proxy.clock import SystemClock
 from proxy.config import Config
 from proxy.config.handover import unpacked
+from proxy.config.reload_rules import restart_digest
 from proxy.config.sources import Sources
 from proxy.server.config_process import Contents, contents
 from proxy.server.listeners import Listeners, listeners_of, listening
@@ -67,6 +68,7 @@ class SharedFiles:
             server.socket_mode,
             server.workers,
             server.drain_delay + server.shutdown_timeout + LAST_SECONDS,
+            restart_digest(config),
         )
 
 

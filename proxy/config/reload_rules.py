@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from pydantic import SecretStr
 
 from proxy.config.problems import Problem
 from proxy.config.settings import Config
@@ -11,6 +14,7 @@ _NEEDS_RESTART = ("host", "port", "socket_mode", "workers")
 """Settings of `server` that are read once, at the start."""
 _OF_TRACING = ("endpoint", "headers", "ca_file", "sample")
 _OF_STORE = ("directory", "valkey", "valkey_password", "valkey_ca_file", "namespace", "lease")
+_SECTIONS = (("store", _OF_STORE), ("tracing", _OF_TRACING))
 
 
 def refuse_reload(before: Config, after: Config, addresses: Sequence[str] = ()) -> Problem | None:
@@ -36,16 +40,25 @@ def restart_needed(before: Config, after: Config) -> list[str]:
 
     `before`: the configuration at the start of the process.
     """
-    sections = (
-        ("server", _NEEDS_RESTART, before.server, after.server),
-        ("store", _OF_STORE, before.store, after.store),
-        ("tracing", _OF_TRACING, before.tracing, after.tracing),
-    )
+    sections = (("server", _NEEDS_RESTART), *_SECTIONS)
     changed = [
         f"{section}.{name}"
-        for section, names, old, new in sections
+        for section, names in sections
         for name in names
-        if getattr(old, name) != getattr(new, name)
+        if getattr(getattr(before, section), name) != getattr(getattr(after, section), name)
     ]
     switches_tls = (before.server.tls is None) != (after.server.tls is None)
     return [*changed, *["server.tls"] * switches_tls]
+
+
+def restart_digest(config: Config) -> str:
+    """A digest of the settings outside of `server` that a restart applies, and of whether `server.tls` is set."""
+    values = [_plain(getattr(getattr(config, section), name)) for section, names in _SECTIONS for name in names]
+    return hashlib.sha256(repr((values, config.server.tls is None)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _plain(value: object) -> object:
+    """A value that is shown as a whole: secrets are not hidden."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from proxy.clock import Clock
@@ -67,7 +68,7 @@ class Reloader:
         self._files = files
         self._current = current
         config = current()
-        self._first = Config(config.server, config.merge, (), (), store=config.store)
+        self._first = Config(config.server, config.merge, (), (), store=config.store, tracing=config.tracing)
         """What is compared to find what needs a restart."""
         self._applied_by = "a restart only"
         self.watches = True
@@ -110,7 +111,7 @@ class Reloader:
     def runs_with(self, server: Mapping[str, object]) -> None:
         """Set what needs new processes, which SIGHUP starts. `server`: settings that are used, but not configured."""
         used = self._first.server.model_copy(update=dict(server))
-        self._first = Config(used, self._first.merge, (), ())
+        self._first = replace(self._first, server=used)
         self._applied_by = "SIGHUP or a restart only"
 
     def signal(self) -> None:

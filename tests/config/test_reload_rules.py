@@ -6,7 +6,7 @@ import pytest
 
 from proxy.config import Config
 from proxy.config.problems import Problem
-from proxy.config.reload_rules import refuse_reload, restart_needed
+from proxy.config.reload_rules import refuse_reload, restart_digest, restart_needed
 from tests.config.outcomes import KEY, PROVIDER, parsed
 
 WITH_KEY = parsed(f"{KEY}    models: [a]\n")
@@ -37,6 +37,22 @@ def test_open_proxy_on_all_addresses_stays_allowed_explicitly() -> None:
     assert refuse_reload(EVERYWHERE, EVERYWHERE) is None
     assert refuse_reload(EVERYWHERE, OPEN) == Problem(0, "server", text)
     assert refuse_reload(OPEN, OPEN, addresses=["0.0.0.0"]) == Problem(0, "server", text)  # noqa: S104
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "store: {directory: /other}",
+        "store: {valkey: 'redis://localhost', namespace: prod, valkey_password: fake-one}",
+        "tracing: {endpoint: 'http://127.0.0.1:4318', headers: {x-key: fake-one}}",
+    ],
+)
+def test_the_digest_changes_with_the_settings_that_need_a_restart(settings: str) -> None:
+    one, other = parsed(f"{PROVIDER}{settings}\n"), parsed(f"{PROVIDER}{settings.replace('one', 'two')}\n")
+
+    assert restart_digest(one) != restart_digest(OPEN)
+    assert (restart_digest(one) == restart_digest(other)) is ("one" not in settings)
+    assert restart_digest(EVERYWHERE) == restart_digest(WITH_KEY) == restart_digest(OPEN)
 
 
 def test_host_and_port_need_a_restart() -> None:

@@ -78,6 +78,8 @@ class Settings(Struct, array_like=True, frozen=True):
     workers: int
     stop_seconds: float
     """How long a worker can take from SIGTERM to its end."""
+    further: str = ""
+    """The digest of further settings that require new processes."""
 
     @property
     def address(self) -> tuple[str, int, int]:
