@@ -231,8 +231,9 @@ async def test_the_page_of_a_model_as_a_key_names_the_rule(lists: FakeFetch, clo
 async def test_a_model_that_does_not_exist_is_not_found(model: str, lists: FakeFetch, clock: FakeClock) -> None:
     async with started(config_of(CONFIG), lists, clock) as app:
         reply = await reply_to(app, f"/status/models/{quote(model, safe='')}", ADMINS)
+        by_digest = await reply_to(app, f"/status/models?digest={digest_of(model)}", ADMINS)
 
-    assert reply.status == 404
+    assert (reply.status, by_digest.status) == (404, 404)
     assert faults(parsed(reply.body)) == []
 
 

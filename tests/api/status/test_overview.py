@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from proxy.server.app import Proxy
 from proxy.states import Calls, OpenCircuit
 from tests.api.status.html import Element, faults, parsed
-from tests.api.status.scenes import ADMINS, call, failing, page_of
+from tests.api.status.scenes import ADMINS, CONFIG, call, failing, page_of
 from tests.fakes import FakeClock, FakeFetch, Reply, config_of, reply_to, started
 
 pytestmark = pytest.mark.anyio
@@ -115,6 +117,49 @@ async def test_failures_below_all_thresholds_are_pointed_out(fetch: FakeFetch, c
     ]
 
 
+async def test_failed_fetches_are_pointed_out_while_the_list_is_current(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        fetch.fails("a")
+        await app.refresh(["a"], 5, accept=False)
+        page = await overview_of(app)
+
+    (others,) = page.one("section", id="attention").all("ul", class_="plain")
+    assert others.all("li")[0].text == "a fetch failed last 1 fetch failed: connection refused"
+
+
+async def test_links_and_forms_are_below_the_base_path(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    async with started(config_of(f"server: {{base_path: /llm}}\n{CONFIG}"), fetch, clock) as app:
+        pages = [
+            parsed((await page_of(app, path)).body)
+            for path in ("/llm/status", "/llm/status/models", "/llm/status/models/m")
+        ]
+        reply = await submit(app, pages[0], "/llm/status/reload")
+
+    elements = [each for page in pages for each in page.all()]
+    addresses = {each.attributes.get(name, "#") for each in elements for name in ("href", "src", "action")}
+    assert {each for each in addresses if not each.startswith(("#", "/llm/status"))} == set()
+    assert reply.header("location") == "/llm/status?reloaded=disabled"
+
+
+async def test_many_models_and_callers_are_behind_a_summary(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    fetch.lists("b", *(f"m-{number:03}" for number in range(120)))
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        fetch.fails("b")
+        await clock.advance(130)
+        for number in range(25):
+            call(app, key=f"key-{number}", model="m-007", provider="b")
+        page = await overview_of(app)
+
+    first, second = page.one("section", id="attention").all("details")
+    assert (first.one("summary").text, len(first.all("li"))) == ("The first 100", 100)
+    assert (second.one("summary").text, len(second.all("li"))) == ("All 25", 25)
+    assert page.one("section", id="callers").all("p")[0].text == "and 5 further keys, in status.json"
+    assert faults(page) == []
+
+
 async def test_problems_of_the_configuration_are_shown(fetch: FakeFetch, clock: FakeClock) -> None:
     async with failing(fetch, clock) as app:
         app.reloads.problems, app.reloads.last_failure = ["config.yaml:3: unknown setting <b>"], clock.time()
@@ -198,6 +243,17 @@ async def test_reload_says_how_it_ended(fetch: FakeFetch, clock: FakeClock) -> N
         "Configuration not reloaded",
         "Configuration not reloaded",
     ]
+
+
+async def test_a_reload_that_succeeds_says_so(fetch: FakeFetch, clock: FakeClock) -> None:
+    async def reload_files() -> Mapping[str, Any]:
+        return {"generation": "0123456789ab"}
+
+    async with failing(fetch, clock) as app:
+        app.reload_files = reload_files
+        reply = await submit(app, await overview_of(app), "/status/reload")
+
+    assert (reply.status, reply.header("location")) == (303, "/status?reloaded=ok")
 
 
 @pytest.mark.parametrize("path", ["/status/refresh", "/status/reload"])

@@ -411,13 +411,25 @@ def connection_is_to(connection: http.client.HTTPConnection, pid: int) -> bool:
     return any(os.readlink(each) == f"socket:[{inode}]" for each in links.iterdir())
 
 
-def test_health_shows_the_generation_of_each_worker(config: Path) -> None:
+def test_health_and_the_status_are_those_of_all_workers(config: Path) -> None:
     with processes.serving(config, ADMIN + text(2)) as process:
         url = process.url
         headers = {"Authorization": f"Bearer {KEY}"}
         health = httpx.get(f"{url}/health", headers=headers, timeout=10, trust_env=False).json()
         generation = health["configuration"]["generation"]
         assert health["workers"] == [{"worker": 1, "generation": generation}, {"worker": 2, "generation": generation}]
+        for _ in range(12):  # each on a connection of its own, so both workers count some
+            call = httpx.post(f"{url}/v1/embeddings", json={"model": "m"}, headers=headers, timeout=10, trust_env=False)
+            assert call.status_code == 404
+
+        def status() -> Any:
+            return httpx.get(f"{url}/status.json", headers=headers, timeout=10, trust_env=False).json()
+
+        def is_complete(answer: Any) -> bool:
+            calls = [key["last_hour"]["calls"] for key in answer["keys"]]
+            return (calls, answer["workers"]) == ([12], health["workers"])
+
+        until(lambda: all(is_complete(status()) for _ in range(12)))  # with 12 connections none is left out
         assert process.stop() == 0
 
 
