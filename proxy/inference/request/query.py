@@ -15,7 +15,9 @@ _SELECTING = (
     | {"account", "deployment", "engine", "organization", "project", "provider", "region", "tenant"}
 )
 """Names that select where a gateway sends the call, and with which model or stored object."""
-_CREDENTIAL = re.compile(r"(?:.*_)?(?:auth|authorization|code|jwt|key|password|secret|sig|signature|token)|sign")
+_CREDENTIAL = re.compile(
+    r"(?:.*_)?(?:assertion|auth|authorization|code|jwt|key|password|secret|sig|signature|token)|sign"
+)
 _STORED = re.compile(r".*_(?:ids?|names?)|cached_?content")
 """Names that can reference an object stored for the provider's account: `file_id`, `session_id`."""
 _GOOGLE = frozenset({"callback", "fields", "quotauser", "userproject"})

@@ -48,6 +48,8 @@ def test_parameters_are_forwarded_as_they_were_sent(query: str) -> None:
         "access_token",
         "client_secret",
         "subscription-key",
+        "cf-access-jwt-assertion",
+        "x-goog-iam-authorization-token",
         "aws_access_key_id",
         "endpoint",
         "x" * 200,
