@@ -116,7 +116,7 @@ class _Receiver:
         self._clock = clock
         self._outcomes = outcomes
         self._wakes = asyncio.Event()
-        self._is_failing = False
+        self._is_failing = self._is_dropping = False
         self.task = asyncio.create_task(self._run(), name="webhook")
 
     @property
@@ -158,7 +158,9 @@ class _Receiver:
             await self._clock.sleep(wait)
             delay = min(2 * delay, MAX_RETRY)
         self._outcomes["dropped"] += 1
-        _log.warning("%s: %s; the notification is dropped", self._name, problem)
+        if not self._is_dropping:  # a receiver that is gone must not fill the log
+            self._is_failing = self._is_dropping = True
+            _log.warning("%s: %s; the notification is dropped", self._name, problem)
 
     async def _try(self, change: Change) -> tuple[str, float | None]:
         """Return why an attempt failed, "" if it did not, and the seconds to wait at least; None: do not retry."""
@@ -199,7 +201,7 @@ class _Receiver:
     def _succeeded(self) -> None:
         self._outcomes["sent"] += 1
         if self._is_failing:
-            self._is_failing = False
+            self._is_failing = self._is_dropping = False
             _log.info("%s: notifications are sent again", self._name)
 
 

@@ -144,6 +144,19 @@ async def test_a_receiver_that_is_gone_gets_no_further_attempt(
     assert caplog.messages == ["notify[0]: responded with status 410; the notification is dropped"]
 
 
+async def test_further_dropped_notifications_are_only_counted_until_one_is_sent(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "models_proxy")
+    gone = replies(b"", 410)
+    async with sending(in_sequence(gone, gone, replies(b""), gone), clock) as (sender, _):
+        sender.notify(map(change, range(4)))
+        await until(lambda: sender.outcomes == {"failed": 3, "dropped": 3, "sent": 1})
+
+    dropped = "notify[0]: responded with status 410; the notification is dropped"
+    assert caplog.messages == [dropped, "notify[0]: notifications are sent again", dropped]
+
+
 async def test_a_notification_is_given_up_after_about_an_hour(caplog: pytest.LogCaptureFixture) -> None:
     clock = HastyClock()
     sender = Webhooks(clock)
