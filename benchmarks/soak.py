@@ -90,8 +90,8 @@ SCRIPTS: list[Script] = [
 ]
 
 
-async def soak(seconds: float, seed: int = 7) -> Left:
-    """Run clients against faulty providers for this long. Returns what is left afterwards."""
+async def soak(seconds: float = float("inf"), calls: float = float("inf"), seed: int = 7) -> Left:
+    """Run clients against faulty providers for this long, or for this many calls. Returns what is left afterwards."""
     chance = random.Random(seed)  # noqa: S311
     clock, fetch = FakeClock(), FakeFetch()
     async with AsyncExitStack() as stack:
@@ -112,12 +112,15 @@ async def soak(seconds: float, seed: int = 7) -> Left:
         ends_at = loop.time() + seconds
         counted: Counter[str] = Counter()
 
+        def goes_on() -> bool:
+            return loop.time() < ends_at and counted.total() < calls
+
         async def client() -> None:
-            while loop.time() < ends_at:
+            while goes_on():
                 counted[await _call(served, chance)] += 1
 
         async def time_passes() -> None:
-            while loop.time() < ends_at:
+            while goes_on():
                 await asyncio.sleep(0.05)
                 await clock.advance(2)  # circuits close, and models cool down
 

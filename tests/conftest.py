@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fakes import FakeClock, FakeFetch
+from tests.steady_loop import SteadyLoop
 
 
 def _block_network(event: str, args: tuple[Any, ...]) -> None:
@@ -35,9 +37,20 @@ settings.register_profile(
 settings.load_profile("tests")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files that start processes first. Each of their tests takes long; at the end, all workers should be busy."""
+    starts_processes = {path: _starts_processes(path) for path in {item.path for item in items}}
+    items.sort(key=lambda item: not starts_processes[item.path])
+
+
+def _starts_processes(path: Path) -> bool:
+    text = path.read_text(encoding="utf-8")
+    return any(name in text for name in ("tests.processes", "import processes", "subprocess"))
+
+
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": SteadyLoop}
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.paths import ROOT
 
 CONSOLE = ("--log-format", "console")
 """Options for logs that people read, and the start table."""
-TIMEOUT = 15.0
+TIMEOUT = 30.0
 """Seconds to wait for a condition before a test fails."""
 
 

@@ -96,9 +96,9 @@ async def hooks_of(request: bytes, fetch: FakeFetch, clock: FakeClock) -> tuple[
         await until(lambda: not served.app.connections)
         called.clear()
         async with served.raw(request) as (reader, _):
-            status = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+            status = await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)
             served.app.connections.sweep(float("inf"))  # closes idle connections
-            await asyncio.wait_for(reader.read(), 10)
+            await asyncio.wait_for(reader.read(), 30)
         await until(lambda: not served.app.connections)
     return called, status.removesuffix(b"\r\n")
 

@@ -447,7 +447,7 @@ async def test_a_call_without_a_model_has_the_default_of_its_path(
     form = multipart(("prompt", b"x"))
     async with calling(fetch, clock, config=config) as (served, up):
         fetch.lists("a", "m", "n", "omni-moderation-latest", "dall-e-2")
-        await clock.advance(3600)
+        await clock.advance(300)
         answers = [
             await called(served, {"input": "x"}, path),
             await served.client.post(path, content=form, headers={**FORM, **ALICES}),

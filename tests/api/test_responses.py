@@ -219,7 +219,7 @@ async def test_a_response_of_a_model_that_the_provider_does_not_list_any_more_is
     async with proxying(fetch, clock, replies(RESPONSE)) as (served, up):
         await sent(served, ALICE, input="x")
         fetch.lists("b", "own-m")
-        await clock.advance(3600)
+        await clock.advance(300)
         answer = await asked(served, ALICE, "GET")
 
     assert (answer.status_code, len(up.requests)) == (404, 1)

@@ -169,7 +169,7 @@ def test_json_is_one_document_with_everything_in_the_report(config: Path, upstre
     result = run(config, three(upstreams), "--json", env=CANARIES)
     document = json.loads(without_times(result.stdout))
     for provider in document["providers"]:
-        assert provider.pop("seconds") < 5
+        assert provider.pop("seconds") < 60
     assert document["providers"][0] == {
         "name": "openai", "kind": "openai", "optional": False, "state": "ok",
         "url": "http://127.0.0.1:1/v1/models", "models": 3, "listed": 2, "pages": 1,

@@ -148,4 +148,4 @@ except SystemExit as end:
     with capsys.disabled():
         print(f" [{seconds * 1000:.0f} ms of CPU] ", end="")
     assert line == f"0 [] {line.split()[-1]}"
-    assert seconds < 0.3, "about 0.1 s; more while other tests run"
+    assert seconds < 1, "about 0.1 s; more on a slow machine"

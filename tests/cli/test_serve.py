@@ -32,7 +32,7 @@ def taken() -> Iterator[int]:
 
 
 def get(url: str, **headers: str) -> httpx.Response:
-    return httpx.get(url, headers=headers, timeout=10, trust_env=False)
+    return httpx.get(url, headers=headers, timeout=30, trust_env=False)
 
 
 # -- before the server starts ------------------------------------------------------------------------------------------

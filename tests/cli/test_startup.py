@@ -29,7 +29,7 @@ providers:
 
 
 def get(url: str, **headers: str) -> httpx.Response:
-    return httpx.get(url, headers=headers, timeout=10, trust_env=False)
+    return httpx.get(url, headers=headers, timeout=30, trust_env=False)
 
 
 def test_the_start_table_shows_the_state_of_each_provider_with_its_reason(
@@ -37,11 +37,11 @@ def test_the_start_table_shows_the_state_of_each_provider_with_its_reason(
 ) -> None:
     ctyun = upstreams.open(replies(CTYUN_WRONG_KEY, 401))
     text = f"""
-cache: {{initial_wait: 500ms}}
+cache: {{initial_wait: 60s}}
 providers:
   - {{name: good, base_url: "{upstreams.open(lists("m", "n", {"id": ""})).url}"}}
   - {{name: ctyun, base_url: "{ctyun.url}", api_key: sk-canary-app-key}}
-  - {{name: away, base_url: "{upstreams.open(hangs).url}"}}
+  - {{name: away, base_url: "{upstreams.open(hangs).url}", initial_wait: 500ms, timeout: 300s}}
   - {{name: paid-elsewhere, base_url: "http://127.0.0.1:9", api_key: "${{NO_SUCH_VARIABLE}}", optional: true}}
   - {{name: lab, kind: static, models: [{{id: our-own-13b}}]}}
   - {{name: spare, base_url: "http://127.0.0.1:9", disabled: true}}

@@ -64,7 +64,7 @@ def on_terminal(*arguments: str, env: Mapping[str, str] | None = None) -> tuple[
     os.close(theirs)
     received = b"".join(_until_closed(ours))
     os.close(ours)
-    return process.wait(15), received.decode().replace("\r\n", "\n")
+    return process.wait(30), received.decode().replace("\r\n", "\n")
 
 
 def _until_closed(terminal: int) -> Iterator[bytes]:

@@ -37,7 +37,7 @@ def every_api(home: Path) -> Iterator[Setup]:
         provider, egress = upstreams.open(_respond), upstreams.open(replies({}, 403))
         config = _CONFIG.format(url=provider.url, key=UPSTREAM_KEY, hash=digest(KEY))
         with processes.serving(home / "config.yaml", config) as process:
-            yield Setup(process.url, provider, egress, home)
+            yield Setup(process.url, provider, egress, home, process.err)
         assert not any(KEY.encode() in request.head + request.body for request in provider.requests)
 
 

@@ -39,6 +39,8 @@ class Setup:
     """The HTTP proxy of the client programs for all other hosts. It rejects every request."""
     home: Path
     """The home directory of the client programs."""
+    log: Sequence[str]
+    """The lines of the proxy's log."""
 
     @property
     def calls(self) -> Sequence[Request]:
@@ -87,7 +89,7 @@ def setup(
             hash=digest(KEY),
         )
         with processes.serving(home / "config.yaml", config) as process:
-            yield Setup(process.url, provider, egress, home)
+            yield Setup(process.url, provider, egress, home, process.err)
         assert not any(KEY.encode() in request.head + request.body for request in provider.requests)
 
 

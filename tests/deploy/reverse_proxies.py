@@ -48,7 +48,7 @@ class ReverseProxy:
             await asyncio.to_thread(processes.until, lambda: processes.accepts_connections(("127.0.0.1", self.port)))
             url = f"{self.scheme}://127.0.0.1:{self.port}"
             async with httpx.AsyncClient(
-                base_url=url, headers={"Host": HOST}, verify=self.verify, trust_env=False, timeout=10
+                base_url=url, headers={"Host": HOST}, verify=self.verify, trust_env=False, timeout=30
             ) as client:
                 yield client
         finally:

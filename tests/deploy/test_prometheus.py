@@ -70,7 +70,9 @@ async def test_prometheus_scrapes_the_proxy_with_the_shipped_configuration(
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False) as client:
+            async with httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False, timeout=30
+            ) as client:
                 target = await _target(client)
                 (provider,) = await _query(client, 'models_proxy_calls_total{outcome="ok"}')
                 rules = (await client.get("/rules")).json()["data"]["groups"]

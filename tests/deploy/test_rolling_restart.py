@@ -74,7 +74,7 @@ async def test_a_rolling_restart_under_load_fails_no_request(
             reverse_proxy = nginx_of_replicas([f"127.0.0.1:{port}" for port in replicas.ports], tmp_path)
             async with reverse_proxy.client() as client, traffic.flowing(client):
                 codes = await asyncio.to_thread(replicas.restart_all)
+                await asyncio.to_thread(until, lambda: traffic.sent > 50)
     with capsys.disabled():
         print(f" [{traffic.sent} requests] ", end="")
     assert (codes, traffic.failures) == ([0, 0, 0], [])
-    assert traffic.sent > 50

@@ -176,7 +176,7 @@ async def test_both_servers_count_the_same_requests_and_each_client_gets_its_own
             if (found := [[answer[:2] for answer in answers] for answers in received]) != own:
                 wrong[form.name] = found
         with suppress(AssertionError):  # the front server writes its log after the response
-            await until(lambda: len(server.exchanges) == protocol.sent, 2)
+            await until(lambda: len(server.exchanges) == protocol.sent)
         exchanges = server.exchanges
 
     assert wrong == {}

@@ -288,7 +288,7 @@ def test_long_text_is_checked_in_linear_time(part: str) -> None:
     before = time.process_time()
     is_private_text(text)
     read(DIALECTS["openai"], {"id": "m", "about": text})
-    assert time.process_time() - before < 1, "quadratic time would take minutes"
+    assert time.process_time() - before < 10, "quadratic time would take minutes"
 
 
 # -- signs ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,9 @@ keys: [{{name: admin, hash: '{digest(KEY)}', models: ['*'], admin: true}}]
 
 
 def scraped(process: Process) -> Mapping[str, float]:
-    response = httpx.get(f"{process.url}/metrics", headers={"authorization": f"Bearer {KEY}"}, trust_env=False)
+    response = httpx.get(
+        f"{process.url}/metrics", headers={"authorization": f"Bearer {KEY}"}, trust_env=False, timeout=30
+    )
     assert response.status_code == 200
     lines = [line.rpartition(" ") for line in response.text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in lines}

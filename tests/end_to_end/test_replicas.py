@@ -24,7 +24,7 @@ async def lists_with_times_of_the_request(exchange: Exchange) -> None:
 
 def answer_of(process: Process) -> tuple[str, bytes]:
     """The ETag and the body of the list."""
-    response = httpx.get(f"{process.url}/v1/models", trust_env=False, timeout=10)
+    response = httpx.get(f"{process.url}/v1/models", trust_env=False, timeout=30)
     return response.headers["etag"], response.content
 
 

@@ -28,7 +28,7 @@ def text_of(directory: Path, *urls: str, settings: str = "") -> str:
 
 
 def get(process: Process, path: str) -> httpx.Response:
-    return httpx.get(f"{process.url}{path}", headers=ADMIN, trust_env=False, timeout=10)
+    return httpx.get(f"{process.url}{path}", headers=ADMIN, trust_env=False, timeout=30)
 
 
 def health(process: Process) -> Any:
@@ -110,6 +110,7 @@ def test_restored_lists_are_stale_with_their_true_age_and_their_models_can_be_ca
                 json={"model": "maker/m1", "messages": []},
                 headers=ADMIN,
                 trust_env=False,
+                timeout=30,
             )
             assert (called.status_code, called.json()["id"]) == (200, "r")
             is_listing.append(True)
@@ -131,7 +132,7 @@ def test_stored_responses_are_found_after_kill_9_by_the_key_that_created_them_on
         text = text.replace("admin: true}]", f"admin: true}}, {other}]")
         with serving(tmp_path / "config.yaml", text) as process:
             body = {"model": "m", "input": "Hi"}
-            created = httpx.post(f"{process.url}/v1/responses", json=body, headers=ADMIN, trust_env=False, timeout=10)
+            created = httpx.post(f"{process.url}/v1/responses", json=body, headers=ADMIN, trust_env=False, timeout=30)
             assert created.json()["id"] == "resp_77"
             until(lambda: [*directory.glob("ledger-*")] != [])
             killed(process)
@@ -140,7 +141,7 @@ def test_stored_responses_are_found_after_kill_9_by_the_key_that_created_them_on
             assert get(process, "/v1/responses/resp_77").status_code == 200
             theirs = {"Authorization": "Bearer key-fake-other"}
             url = f"{process.url}/v1/responses/resp_77"
-            assert httpx.get(url, headers=theirs, trust_env=False, timeout=10).status_code == 404
+            assert httpx.get(url, headers=theirs, trust_env=False, timeout=30).status_code == 404
             process.stop()
         with serving(tmp_path / "config.yaml", text) as process:
             assert get(process, "/v1/responses/resp_77").status_code == 200, "also after the second restart"

@@ -70,9 +70,9 @@ async def clients(fetch: FakeFetch, clock: FakeClock, script: Script, server: st
             base = f"{served.url}/v1"
             direct = {"trust_env": False, "timeout": 10}
             sync = openai.OpenAI(base_url=base, api_key=KEY, max_retries=0, http_client=httpx.Client(**direct))  # type: ignore[arg-type]
-            aio = openai.AsyncOpenAI(base_url=base, api_key=KEY, max_retries=0, timeout=10)
-            messages = anthropic.Anthropic(base_url=served.url, api_key=KEY, max_retries=0, timeout=10)
-            aio_messages = anthropic.AsyncAnthropic(base_url=served.url, api_key=KEY, max_retries=0, timeout=10)
+            aio = openai.AsyncOpenAI(base_url=base, api_key=KEY, max_retries=0, timeout=30)
+            messages = anthropic.Anthropic(base_url=served.url, api_key=KEY, max_retries=0, timeout=30)
+            aio_messages = anthropic.AsyncAnthropic(base_url=served.url, api_key=KEY, max_retries=0, timeout=30)
             try:
                 yield Clients(served, oa, claude, sync, aio, messages, aio_messages)
             finally:
@@ -544,7 +544,7 @@ keys: [{{name: alice, key: "${{KEY}}", models: ["*"]}}]
 """
         with processes.serving(tmp_path / "config.yaml", text, env={"UP": UP, "KEY": KEY}) as process:
             url = await asyncio.to_thread(lambda: process.url)
-            async with openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0, timeout=10) as client:
+            async with openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0, timeout=30) as client:
                 assert [model.id async for model in client.models.list()] == ["gpt-x"]
                 answer = await client.chat.completions.create(model="gpt-x", messages=MESSAGES)
                 assert answer.choices[0].message.content == "x" * 100_000

@@ -91,7 +91,7 @@ class Deployment:
     """Every response to a plain HTTP request."""
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        response = httpx.get(self.url + path, headers=headers, timeout=10, trust_env=False)
+        response = httpx.get(self.url + path, headers=headers, timeout=30, trust_env=False)
         self.responses.append(response)
         return response
 
@@ -133,7 +133,7 @@ def proxy(upstreams: FakeProviders, tmp_path_factory: pytest.TempPathFactory) ->
 
 @contextmanager
 def client_of(base_url: str, api_key: str = ALICE, max_retries: int = 0) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=base_url, api_key=api_key, max_retries=max_retries, timeout=10) as client:
+    with openai.OpenAI(base_url=base_url, api_key=api_key, max_retries=max_retries, timeout=30) as client:
         yield client
 
 
@@ -434,7 +434,7 @@ def test_startup_is_fast_and_20_providers_with_500_models_need_little_memory(
         listening = cpu_seconds(process.pid)
         assert process.url
         known = cpu_seconds(process.pid)
-        answer = httpx.get(f"{process.url}/v1/models", trust_env=False, timeout=10)
+        answer = httpx.get(f"{process.url}/v1/models", trust_env=False, timeout=30)
         assert len(answer.json()["data"]) == 10_000
         resident = kibibytes(process.pid, "VmRSS") / 1024
     with capsys.disabled():
@@ -448,6 +448,6 @@ def test_startup_is_fast_and_20_providers_with_500_models_need_little_memory(
 
 def _is_alive(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False, timeout=30).status_code == 200
     except httpx.TransportError:
         return False

@@ -40,7 +40,7 @@ class Client:
 
 
 @pytest.fixture
-def client(anyio_backend: str) -> Client:
+def client(anyio_backend: object) -> Client:
     return Client()
 
 

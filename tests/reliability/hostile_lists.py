@@ -18,6 +18,7 @@ from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from tests.fakes import config_of
 from tests.providers.scripted import FakeProviders, replies
+from tests.untraced import untraced
 
 _SIZE = 16 * 1024 * 1024 - 1000
 
@@ -159,7 +160,7 @@ async def fetch_measured(url: str, **settings: object) -> Cost:
 
 def measure(body: bytes, **settings: object) -> Cost:
     gc.freeze()  # as the server does
-    with FakeProviders() as providers:
+    with untraced(), FakeProviders() as providers:
         return asyncio.run(fetch_measured(providers.open(replies(body)).url, **settings))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import tracemalloc
 from collections.abc import Generator
+from contextlib import suppress
 from types import FrameType
 
 import pytest
@@ -17,6 +18,7 @@ from proxy.errors import BadRequest
 from proxy.inference.request.body import Body
 from proxy.inference.request.parsing import parse_body
 from proxy.inference.turns import Turns
+from tests.untraced import untraced
 
 SIZES = {"short": 100 * 1024, "long": 600 * 1024}
 """Bytes of bodies for both ways of reading."""
@@ -44,14 +46,13 @@ def steps_of(work: Generator[None, None, object]) -> list[int]:
     def count(frame: FrameType, event: str, arg: object) -> None:
         steps[-1] += 1
 
-    sys.setprofile(count)
-    try:
-        for _ in work:
-            steps.append(0)
-    except BadRequest:
-        pass
-    finally:
-        sys.setprofile(None)
+    with untraced(), suppress(BadRequest):
+        sys.setprofile(count)
+        try:
+            for _ in work:
+                steps.append(0)
+        finally:
+            sys.setprofile(None)
     return steps
 
 
@@ -64,15 +65,14 @@ def test_each_step_is_short(shape: Shape, size: int) -> None:
 @pytest.mark.parametrize("name", ["deep tools around a text", "messages with files", "tools with models", "numbers"])
 def test_reading_takes_little_memory_besides_the_body(name: str) -> None:
     body = shortened(SHAPES[name], 3 * 1024**2)
-    tracemalloc.start()
-    try:
-        for _ in read(body, SHAPES[name]):
-            pass
-    except BadRequest:
-        pass
-    finally:
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+    with untraced(), suppress(BadRequest):
+        tracemalloc.start()
+        try:
+            for _ in read(body, SHAPES[name]):
+                pass
+        finally:
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
 
     assert peak < MAX_MEMORY
 

@@ -54,7 +54,7 @@ class Clients:
         await self.response(number)
 
     async def response(self, number: int) -> None:
-        await asyncio.wait_for(self._readers[number].readuntil(b"}"), 10)
+        await asyncio.wait_for(self._readers[number].readuntil(b"}"), 30)
 
     async def closed(self, count: int) -> list[int]:
         """The numbers of the connections that the server closed, once there are this many."""
@@ -107,7 +107,7 @@ async def test_connections_with_a_request_in_progress_are_never_closed(fetch: Fa
         await until(lambda: len(provider.requests) == 2)
         reader, _ = await stack.enter_async_context(served.raw(LIVE))
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            await asyncio.wait_for(reader.readexactly(1), 10)
+            await asyncio.wait_for(reader.readexactly(1), 30)
         assert len(protocols(served)) == 2
 
 

@@ -108,7 +108,7 @@ keys: [{{name: alice, hash: "{digest(KEY)}", models: [m]}}]
 
 def received(port: int, data: bytes) -> bytes:
     """All that the proxy sends for these bytes, after which the client sends nothing more."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         client.sendall(data)
         client.shutdown(socket.SHUT_WR)
         parts = []

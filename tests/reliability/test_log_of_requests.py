@@ -53,7 +53,7 @@ def send_everything(url: str) -> None:
             client.post(f"/v1/chat/completions?canary={KEY}", json=body, headers=headers)
         client.post("/v1/chat/completions", content=f'{{"model": "{KEY}"'.encode(), headers=headers)
         client.request("CANARY", "/v1/models", headers=headers)
-    with closing(socket.create_connection((host, int(port)), timeout=10)) as raw:
+    with closing(socket.create_connection((host, int(port)), timeout=30)) as raw:
         raw.sendall(f"GET /{CANARY}?{KEY} HTTP/1.1\r\nHost: {CANARY}\r\n{CANARY}\r\n\r\n".encode())
         raw.recv(100)
 
@@ -71,7 +71,7 @@ keys: [{{name: alice, hash: "{digest(KEY)}", models: ["*"]}}]
             pattern = r"Listening on (http://[\d.:]+)"
             url = process.line(process.err if form == "json" else process.out, pattern)[1]
             send_everything(url)
-            httpx.get(f"{url}/livez", trust_env=False)
+            httpx.get(f"{url}/livez", trust_env=False, timeout=30)
             process.line(process.err, "/livez")
             process.stop()
             lines = [line for line in process.err if re.search("request|call", line)]
@@ -112,7 +112,7 @@ def answers(url: str) -> bool:
 
 
 def request_lists(url: str, number: int) -> None:
-    with httpx.Client(trust_env=False, timeout=10) as client:
+    with httpx.Client(trust_env=False, timeout=30) as client:
         for _ in range(number):
             assert client.get(f"{url}/v1/models").status_code == 200
 

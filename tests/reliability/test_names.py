@@ -39,7 +39,7 @@ def test_ten_hanging_names_delay_neither_lists_nor_calls_of_another_provider_nor
         command = "-m", "tests.reliability.hanging_names", "serve", "--config", str(config), "--port", "0", *CONSOLE
         with Process(*command) as process:
             authorization = {"Authorization": f"Bearer {KEY}"}
-            with httpx.Client(base_url=process.url, headers=authorization, trust_env=False, timeout=10) as client:
+            with httpx.Client(base_url=process.url, headers=authorization, trust_env=False, timeout=30) as client:
                 until(lambda: len(server.requests) >= 4)
                 listed = client.get("/v1/models")
                 called = client.post("/v1/chat/completions", json={"model": "m", "messages": []})

@@ -104,7 +104,7 @@ keys: [{{name: alice, hash: "{digest("sk-fake-alice")}", models: ["*"]}}]
 
 def received(process: Process, request: bytes) -> bytes:
     host, port = process.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 

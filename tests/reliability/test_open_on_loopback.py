@@ -166,7 +166,7 @@ def test_the_real_server_accepts_calls_of_programs_and_rejects_those_of_pages(tm
     lab = "providers: [{name: lab, kind: static, models: [m], call: {base_url: 'http://127.0.0.1:9/v1'}}]\n"
     with serving(tmp_path / "config.yaml", lab + "groups: {default: {models: ['*'], call: true}}\n") as process:
         url = process.url + "/v1/chat/completions"
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=30) as client:
             sent = {
                 "JSON": client.post(url, content=CALL, headers=JSON),
                 "JSON of another vendor": client.post(

@@ -33,7 +33,7 @@ async def test_a_probe_responds_before_a_body_that_does_not_come_and_closes_the_
 ) -> None:
     request = b"GET %b HTTP/1.1\r\nHost: proxy\r\n%b" % (path.encode(), UNSENT[unsent])
     async with serving(CONFIG, fetch, clock, protocol=protocol) as served, served.raw(request) as (reader, _):
-        received = await asyncio.wait_for(reader.read(), 10)
+        received = await asyncio.wait_for(reader.read(), 30)
 
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")

@@ -235,7 +235,7 @@ def conversation(tmp_path: Path, *pieces: bytes) -> list[bytes]:
     """The data sent after each segment, without headers that differ per response; after the last one up to the end."""
     with serving(tmp_path / "config.yaml", LAB) as process:
         host, port = process.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
             received = []
             for piece in pieces[:-1]:
                 connection.sendall(piece)

@@ -35,7 +35,7 @@ def serving(path: Path, text: str, *options: str) -> Process:
 
 
 def get(path: Path, target: str) -> httpx.Response:
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=10) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=30) as client:
         return client.get(f"http://localhost{target}", headers={"Authorization": f"Bearer {KEY}"})
 
 
@@ -132,7 +132,7 @@ def test_client_on_a_unix_socket_is_no_trusted_proxy(path: Path) -> None:
     server = "server: {trusted_proxies: [127.0.0.0/8, '::/0']}\nlogging: {access: all}"
     with serving(path, f"{server}\n{WITH_KEY}", "--log-format", "json") as process:
         process.line(process.err, "Listening on")
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=10) as client:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=30) as client:
             headers = {"Authorization": f"Bearer {KEY}", "X-Forwarded-For": "192.0.2.9"}
             client.get("http://localhost/v1/models", headers=headers)
         line = process.line(process.err, r'.*"/v1/models".*')[0]

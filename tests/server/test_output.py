@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from proxy.server.output import LineWriter
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 
 
 class Destination:

@@ -29,7 +29,7 @@ def test_a_malformed_request_gets_a_json_error_and_its_text_is_not_logged(reques
     with serving(tmp_path / "config.yaml", CONFIG) as process:
         url = process.url
         host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
             connection.sendall(request_)
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         process.line(process.err, "400")

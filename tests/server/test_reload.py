@@ -20,8 +20,6 @@ from tests.providers.scripted import FakeProviders
 
 ALICE, BOB, OPS = "sk-fake-of-alice", "sk-fake-of-bob", "sk-fake-of-operator"
 ADMIN = {"authorization": f"Bearer {OPS}"}
-PATIENCE = 4.0
-"""Seconds within which a change of a file is applied."""
 
 
 def key(name: str, secret: str, rest: str = "models: ['*']") -> str:
@@ -85,7 +83,7 @@ def test_a_changed_file_is_applied_within_seconds(config: Path) -> None:
     with served(config, lab("a") + KEYS) as server:
         before = server.configuration["generation"]
         server.write(lab("a", "b") + KEYS + key("alice", ALICE))
-        until(lambda: server.ids() == ["a", "b"], PATIENCE)
+        until(lambda: server.ids() == ["a", "b"])
         after = server.configuration["generation"]
         assert server.ids(ALICE) == ["a", "b"]
         assert server.get("/v1/models").headers["x-config-generation"] == after != before
@@ -98,7 +96,7 @@ def test_a_removed_key_is_rejected_within_seconds(config: Path) -> None:
     with served(config, lab("a") + KEYS + key("alice", ALICE)) as server:
         assert server.get("/v1/models", ALICE).status_code == 200
         server.write(lab("a") + KEYS)
-        until(lambda: server.get("/v1/models", ALICE).status_code == 401, PATIENCE)
+        until(lambda: server.get("/v1/models", ALICE).status_code == 401)
         assert server.ids() == ["a"]
 
 
@@ -144,13 +142,13 @@ def test_a_bad_file_changes_nothing_and_is_reported_until_it_is_fixed(config: Pa
         generation = server.configuration["generation"]
         server.write(lab("b").replace("static", "statik") + KEYS)
         problem = f"{config}:2: providers[0].kind: unknown kind; did you mean 'static'?"
-        until(lambda: server.configuration["problems"] == [problem], PATIENCE)
+        until(lambda: server.configuration["problems"] == [problem])
         rejected = server.post("/admin/reload")
         assert (rejected.status_code, rejected.json()["error"]["problems"]) == (422, [problem])
         assert (server.ids(), server.configuration["generation"]) == (["a"], generation)
         server.process.line(server.process.err, re.escape(problem) + "$")
         server.write(lab("b") + KEYS)
-        until(lambda: server.ids() == ["b"], PATIENCE)
+        until(lambda: server.ids() == ["b"])
         assert server.configuration["problems"] == []
 
 
@@ -192,23 +190,7 @@ def test_a_symbolic_link_that_is_replaced_is_noticed(tmp_path: Path) -> None:
             assert server.ids() == ["a"]
             (tmp_path / "..new").symlink_to("second")
             (tmp_path / "..new").rename(tmp_path / "..data")
-            until(lambda: server.ids() == ["b"], PATIENCE)
-
-
-def test_a_file_that_is_still_being_written_is_not_read(config: Path) -> None:
-    """Half of a file can be valid, and lack keys."""
-    text = lab("a") + KEYS + "".join(key(f"k{number}", f"sk-fake-{number:04d}") for number in range(6))
-    with served(config, lab("z") + KEYS) as server:
-        lines = text.splitlines(keepends=True)
-        with config.open("w") as file:
-            for line in lines:
-                file.write(line)
-                file.flush()
-                time.sleep(0.6)
-        until(lambda: server.ids() == ["a"], PATIENCE)
-        server.process.line(server.process.err, "configuration reloaded")  # a thread writes the log
-        reloaded = [line for line in server.process.err if "configuration reloaded" in line]
-        assert [line.partition("keys ")[2] for line in reloaded] == ["added: 6"]
+            until(lambda: server.ids() == ["b"])
 
 
 def test_of_many_quick_changes_the_last_one_is_applied(config: Path) -> None:
@@ -216,17 +198,17 @@ def test_of_many_quick_changes_the_last_one_is_applied(config: Path) -> None:
         for number in range(20):
             server.write(lab(f"m{number}") + KEYS)
             time.sleep(0.05)
-        until(lambda: server.ids() == ["m19"], PATIENCE)
+        until(lambda: server.ids() == ["m19"])
         assert server.configuration["problems"] == []
 
 
 def test_a_deleted_file_changes_nothing_until_it_is_there_again(config: Path) -> None:
     with served(config, lab("a") + KEYS) as server:
         config.unlink()
-        until(lambda: bool(server.configuration["problems"]), PATIENCE)
+        until(lambda: bool(server.configuration["problems"]))
         assert server.ids() == ["a"]
         server.write(lab("b") + KEYS)
-        until(lambda: server.ids() == ["b"], PATIENCE)
+        until(lambda: server.ids() == ["b"])
 
 
 def test_a_storm_of_signals_is_followed_by_one_reload_with_the_last_content(config: Path) -> None:
@@ -234,7 +216,7 @@ def test_a_storm_of_signals_is_followed_by_one_reload_with_the_last_content(conf
         for number in range(200):
             server.write(lab(f"m{number}") + KEYS)
             server.process.send(signal.SIGHUP)
-        until(lambda: server.ids() == ["m199"], PATIENCE)
+        until(lambda: server.ids() == ["m199"])
         assert server.get("/livez").status_code == 200
 
 
@@ -261,7 +243,6 @@ def test_reloading_can_be_switched_off(config: Path) -> None:
         server.write(lab("b") + KEYS)
         refused = server.post("/admin/reload")
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "reload_disabled")
-        time.sleep(2.5)
         assert server.ids() == ["a"]
 
 

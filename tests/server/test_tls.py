@@ -76,7 +76,7 @@ def trusting() -> ssl.SSLContext:
 
 
 def client() -> httpx.Client:
-    return httpx.Client(verify=trusting(), headers=HEADERS, trust_env=False, timeout=10)
+    return httpx.Client(verify=trusting(), headers=HEADERS, trust_env=False, timeout=30)
 
 
 def connected(url: str, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
@@ -158,7 +158,7 @@ def test_plain_http_is_not_answered(files: Files) -> None:
     with files.serving() as process:
         port = int(process.url.rpartition(":")[2])
         with pytest.raises(httpx.HTTPError):
-            httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False)
+            httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False, timeout=30)
         assert process.stop() == 0
     assert not [line for line in process.err if " INFO " not in line]
 
@@ -183,7 +183,7 @@ def test_client_that_does_not_finish_the_handshake_is_disconnected(files: Files)
         server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=context)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
         try:
-            return await asyncio.wait_for(reader.read(), 10)
+            return await asyncio.wait_for(reader.read(), 30)
         finally:
             writer.close()
             server.close()

@@ -363,26 +363,27 @@ async def test_a_refused_store_is_used_again_after_it_returns(caplog: pytest.Log
 
 
 async def test_a_silent_store_costs_200_ms_once(server: ValkeyServer) -> None:
+    now = asyncio.get_running_loop().time
     async with process(server.url) as one:
         await one.sharing.begin(NAME, 0)
         server.stop()
         try:
-            began = time.monotonic()
+            began = now()
             assert await one.sharing.get(["id-1"]) == {}
-            first = time.monotonic() - began
+            first = now() - began
             assert one.sharing.state.reason == "timed out"
-            began = time.monotonic()
+            began = now()
             for _ in range(100):
                 assert await one.sharing.get(["id-1"]) == {}
                 assert await one.sharing.begin(NAME, 0) is None
-            later = time.monotonic() - began
+            later = now() - began
         finally:
             server.resume()
         await one.clock.advance(4.0)
         await until(lambda: one.sharing.state.is_up)
 
-    assert 0.19 <= first < 1.0
-    assert later < 0.1
+    assert 0.19 <= first < 0.4
+    assert later < 0.19
 
 
 async def test_a_fetch_begins_without_a_late_decision_and_its_lease_is_freed(server: ValkeyServer) -> None:

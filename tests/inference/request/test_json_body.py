@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from tests.inference.request.json_texts import (
     whitespace,
     without_surrogates,
 )
+from tests.untraced import untraced
 
 
 def prefix_models(body: bytes, models: tuple[str, ...] = ("m",)) -> bytes:
@@ -285,20 +285,14 @@ MIB = 1024 * 1024
 
 
 @contextmanager
-def at_most_three_seconds() -> Iterator[None]:
-    """Fail if the block needs more CPU time. Bodies of 31 MiB take up to 0.9 s, and took minutes without the limits.
-
-    It is not traced: coverage makes Python several times slower.
-    """
-    trace = sys.gettrace()
-    sys.settrace(None)
+def at_most_twenty_seconds() -> Iterator[None]:
+    """Fail if the block needs more CPU time. Bodies of 31 MiB take up to 0.9 s, and took minutes without the limits."""
     began = time.process_time()
     try:
-        yield
+        with untraced():
+            yield
     finally:
-        seconds = time.process_time() - began
-        sys.settrace(trace)
-        assert seconds < 3
+        assert time.process_time() - began < 20
 
 
 TOO_MANY = {
@@ -312,7 +306,7 @@ TOO_MANY = {
 
 @pytest.mark.parametrize("fields", TOO_MANY.values(), ids=TOO_MANY)
 def test_a_body_with_too_many_values_is_rejected_within_seconds(fields: bytes) -> None:
-    with pytest.raises(BadRequest, match=r"contains (too many values|more than 1000 fields)"), at_most_three_seconds():
+    with pytest.raises(BadRequest, match=r"contains (too many values|more than 1000 fields)"), at_most_twenty_seconds():
         JsonBody(b'{"model":"m",' + fields + b"}")
 
 
@@ -324,7 +318,7 @@ def test_a_body_with_too_many_values_is_rejected_within_seconds(fields: bytes) -
     ids=["text", "quotes", "lone surrogates", "lists", "numbers"],
 )  # fmt: skip
 def test_a_huge_body_is_read_within_seconds(field: bytes) -> None:
-    with at_most_three_seconds():
+    with at_most_twenty_seconds():
         body = JsonBody(b'{"model":"m",' + field + b"}")
 
     assert body.model == "m"
@@ -350,7 +344,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("field", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_body_is_read_or_rejected_within_seconds(field: bytes) -> None:
-    with at_most_three_seconds():
+    with at_most_twenty_seconds():
         problem = problem_of(b'{"model":"m",' + field + b"}")
 
     assert problem in ("", "contains too many values", "is nested too deeply")

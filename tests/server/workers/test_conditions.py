@@ -110,7 +110,7 @@ def test_a_circuit_that_opens_in_one_worker_is_shown_by_all(tmp_path: Path) -> N
     configuration = CALLED.format(port=processes.free_port())
     with processes.serving(tmp_path / "config.yaml", configuration) as process:
         url = process.url
-        with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)) as connection:
+        with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
             for _ in range(6):
                 connection.request("POST", "/v1/chat/completions", CALL, {"Content-Type": "application/json"})
                 connection.getresponse().read()

@@ -11,7 +11,7 @@ from tests.processes import Process, until
 
 def answer(port: int) -> bytes:
     """The number of the worker that answers."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         return connection.recv(16)
 
 

@@ -51,7 +51,7 @@ def upstreams() -> Iterator[FakeProviders]:
 
 def send(url: str, method: str, path: str, body: str = "") -> Any:
     """The response on a new connection, so that any of the workers sends it."""
-    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
         headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
         connection.request(method, path, body, headers)
         response = connection.getresponse()
