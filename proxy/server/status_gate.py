@@ -52,7 +52,7 @@ def answer_status(deployment: Deployment, head: RequestHead, serve: Serve) -> Ra
 def login_redirect(deployment: Deployment, head: RequestHead) -> RawResponse | None:
     """The response to a browser whose user must log in, None for other clients."""
     accepts = b",".join(value for name, value in head.headers if name == b"accept")
-    if head.method not in ("GET", "HEAD") or head.path == "/status.json" or b"text/html" not in accepts:
+    if head.path == "/status.json" or b"text/html" not in accepts:
         return None
     return redirect(head, deployment.routes.base + LOGIN_PATH)
 

@@ -62,6 +62,17 @@ async def test_a_browser_without_a_session_is_sent_to_the_form(fetch: FakeFetch,
         assert b'<label for="key">' in form.body
 
 
+async def test_a_form_of_a_session_that_has_ended_leads_to_the_form(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with started(config_of(config_text()), fetch, clock) as app:
+        browser = Browser(app)
+        await browser.log_in()
+        token = browser.csrf_token()
+        clock.set_time(clock.time() + SESSION_SECONDS)
+        reply = await browser.post("/status/reload", {"csrf": token})
+
+        assert (reply.status, reply.header("location")) == (303, "/status/login")
+
+
 async def test_programs_get_errors_instead_of_the_form(fetch: FakeFetch, clock: FakeClock) -> None:
     async with started(config_of(config_text()), fetch, clock) as app:
         assert refusal(await reply_to(app, "/status.json", BROWSER)) == (401, "invalid_api_key")
