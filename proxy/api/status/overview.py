@@ -34,6 +34,7 @@ def overview(report: Mapping[str, Any]) -> Cooperative[dict[str, Any]]:
     return {
         **report,
         "providers": providers,
+        "last_success": {provider["name"]: provider["last_success"] for provider in report["providers"]},
         "total": {
             "calls": sum(calls),
             "errors": sum(errors),

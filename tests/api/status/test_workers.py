@@ -45,6 +45,7 @@ async def test_each_process_answers_with_the_sums_of_all(fetch: FakeFetch, clock
     async with failing(fetch, clock, of_first) as first, failing(fetch, clock, of_second) as second:
         alone = await status_of(first)
         of_first.app, of_second.app = second, first
+        clock.set_time(clock.time() + 60)  # calls of several minutes are added
         call(second, first_byte=2.0)
         one, other = await status_of(first), await status_of(second)
 
