@@ -10,8 +10,12 @@ from collections.abc import Callable, Iterable
 Matcher = Callable[[str], bool]
 
 WILDCARDS = frozenset("*?")
-_BLANKS = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
-"""Characters without a shape that are neither white space nor format characters."""
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000110bd\U000110cd"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Characters without a shape that are no white space: format characters, variation selectors, fillers."""
 _SPECIAL_IN_A_SHELL = re.compile(r"[*?[]")
 
 
@@ -77,7 +81,7 @@ def _shell_pattern(pattern: str, form: Callable[[str], str]) -> str:
 def folded_part(text: str) -> str:
     """A text without case, Unicode form (NFKC), and characters without a shape."""
     form = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return form if form.isascii() else "".join(each for each in form if not _is_invisible(each))
+    return _INVISIBLE.sub("", form)
 
 
 def without_blanks(text: str) -> str:
@@ -90,7 +94,3 @@ def without_blanks(text: str) -> str:
 def folded(text: str) -> str:
     """A text in a form in which texts that look alike are equal: as `folded_part`, without surrounding whitespace."""
     return text.lower().strip() if text.isascii() else folded_part(text).strip()
-
-
-def _is_invisible(character: str) -> bool:
-    return character in _BLANKS or unicodedata.category(character) == "Cf"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import time
+import unicodedata
 from collections.abc import Callable
 
 import pytest
@@ -116,6 +117,15 @@ ODD = st.text("aAß ﬁ*?[＊\u0300e\u200b", max_size=6)
 @given(st.lists(ODD, max_size=3), ODD)
 def test_a_loose_matcher_matches_everything_an_exact_one_matches(patterns: list[str], text: str) -> None:
     assert loose_matcher(patterns)(text) >= matcher(patterns)(text)
+
+
+@pytest.mark.parametrize("first", [0, 0x110B0, 0x13400, 0x1BC00, 0x1D100, 0xE0000])
+def test_format_characters_are_characters_without_a_shape(first: int) -> None:
+    characters = map(chr, range(first, first + 0x10000 if first == 0 else first + 0x200))
+
+    kept = [each for each in characters if unicodedata.category(each) == "Cf" and not loose_matcher(["m"])(f"m{each}")]
+
+    assert kept == []
 
 
 def test_a_loose_matcher_ignores_blanks_around_a_pattern_also_where_folding_makes_a_text_longer() -> None:
