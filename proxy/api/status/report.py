@@ -142,6 +142,8 @@ def _key(total: KeyMinute, minutes: Sequence[KeyMinute] | None) -> Mapping[str, 
         and {
             "calls": [minute.calls for minute in minutes],
             "errors": [minute.errors for minute in minutes],
+            "input_tokens": [minute.input_tokens for minute in minutes],
+            "output_tokens": [minute.output_tokens for minute in minutes],
             "first_byte_mean_seconds": [_mean(minute) for minute in minutes],
         },
     }

@@ -16,8 +16,9 @@ from proxy.telemetry import Tokens
 WRAPPERS = ("response", "message")
 """Members of stream events that wrap a response: OpenAI's responses and Anthropic's messages."""
 
-Count = Annotated[int, Meta(lt=2**53)]
-"""Larger numbers are not token counts."""
+MAX_COUNT = 100_000_000
+"""Larger numbers are not token counts: a provider must not be able to block a caller by one of them."""
+Count = Annotated[int, Meta(le=MAX_COUNT)]
 
 
 class _UsageReport(Struct):
@@ -27,13 +28,21 @@ class _UsageReport(Struct):
     completion_tokens: Count | None = None
     input_tokens: Count | None = None
     output_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    """Messages: `input_tokens` has only what was not written to or read from the provider's prompt cache."""
 
     @property
     def tokens(self) -> Tokens:
         return Tokens(
-            max(0, self.prompt_tokens or self.input_tokens or 0),
+            max(0, self.prompt_tokens or 0) or self._input_tokens,
             max(0, self.completion_tokens or self.output_tokens or 0),
         )
+
+    @property
+    def _input_tokens(self) -> int:
+        parts = (self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens)
+        return sum(max(0, part or 0) for part in parts)
 
 
 class _GeminiUsage(Struct, rename="camel"):
@@ -83,7 +92,9 @@ _OLLAMA_COUNT = re.compile(rb'"(prompt_)?eval_count"\s*:\s*(\d{1,15})\b')
 def usage_tokens(usage: bytes, fields: ResponseFields = COMMON) -> Tokens:
     """Return the counts in the object with these fields; zeros if it is not one."""
     if not fields.usage:
-        counts = {bool(match[1]): int(match[2]) for match in _OLLAMA_COUNT.finditer(usage)}
+        counts = {
+            bool(match[1]): count for match in _OLLAMA_COUNT.finditer(usage) if (count := int(match[2])) <= MAX_COUNT
+        }
         return Tokens(counts.get(True, 0), counts.get(False, 0))
     try:
         return _decode_usage(usage).tokens if fields is COMMON else _decode_gemini_usage(usage).tokens

@@ -130,6 +130,8 @@ async def test_keys_show_calls_and_tokens_of_the_last_hour(fetch: FakeFetch, clo
                 "by_minute": {
                     "calls": now_only(3, ZEROS),
                     "errors": now_only(2, ZEROS),
+                    "input_tokens": now_only(12, ZEROS),
+                    "output_tokens": now_only(30, ZEROS),
                     "first_byte_mean_seconds": now_only(0.4, NONE),
                 },
             },

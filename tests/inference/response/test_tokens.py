@@ -17,6 +17,23 @@ from tests.inference.response.streams import OWN, PUBLIC, event, rename_stream
         pytest.param('{"usage":{"input_tokens":3,"output_tokens":4}}', Tokens(3, 4), id="responses, messages"),
         pytest.param('{"response":{"usage":{"input_tokens":3,"output_tokens":4}}}', Tokens(3, 4), id="wrapped"),
         pytest.param('{"message":{"usage":{"input_tokens":3}},"usage":{"output_tokens":4}}', Tokens(3, 4), id="both"),
+        pytest.param(
+            '{"usage":{"input_tokens":3,"cache_creation_input_tokens":50,"cache_read_input_tokens":700,"output_tokens":4}}',
+            Tokens(753, 4),
+            id="a prompt cache, whose tokens are not in those of the input",
+        ),
+        pytest.param(
+            '{"usage":{"input_tokens":3,"cache_creation_input_tokens":null,"cache_read_input_tokens":-7}}',
+            Tokens(3),
+            id="no prompt cache",
+        ),
+        pytest.param(
+            '{"usage":{"prompt_tokens":753,"cache_read_input_tokens":700,"completion_tokens":4}}',
+            Tokens(753, 4),
+            id="a prompt cache, whose tokens are in those of the prompt",
+        ),
+        pytest.param('{"usage":{"prompt_tokens":100000000}}', Tokens(100_000_000), id="many"),
+        pytest.param('{"usage":{"prompt_tokens":100000001,"completion_tokens":4}}', Tokens(), id="too many to be true"),
         pytest.param('{"usage" : {"prompt_tokens":3}}', Tokens(3), id="whitespace"),
         pytest.param('{"usage":null}', Tokens(), id="null"),
         pytest.param('{"usage":{"prompt_tokens":null,"completion_tokens":4}}', Tokens(0, 4), id="half null"),
