@@ -44,11 +44,20 @@ local number, max_rows, max_requests, kept, kept_number, hours, rows, used = unp
 if tonumber(redis.call('GET', last_key) or '0') >= number then
   return 0
 end
-local total = tonumber(redis.call('GET', total_key) or '0') or 0
+-- First: if something below fails, calls are lost, but none is counted twice.
+redis.call('SET', last_key, number, 'PX', kept_number)
+local function is_free_or(key, kind)
+  local found = redis.call('TYPE', key).ok
+  return found == kind or found == 'none'
+end
+local is_foreign = not (is_free_or(index, 'hash') and is_free_or(requests, 'zset') and is_free_or(total_key, 'string'))
+if is_foreign then
+  used = {}
+end
+local total = not is_foreign and tonumber(redis.call('GET', total_key) or '0') or 0
 local dropped, usable = 0, {}
 for place, hour in ipairs(hours) do
-  local kind = redis.call('TYPE', KEYS[4 + place]).ok
-  usable[place] = (kind == 'hash' or kind == 'none') and hour * 1000 + kept > now / 1000
+  usable[place] = not is_foreign and is_free_or(KEYS[4 + place], 'hash') and hour * 1000 + kept > now / 1000
 end
 for _, row in ipairs(rows) do
   local place, names, counts, calls, further, all = unpack(row)
@@ -83,10 +92,11 @@ end
 if #used > 0 then
   redis.call('ZREMRANGEBYRANK', requests, 0, -max_requests - 1)
 end
-redis.call('SET', total_key, text(total), 'PX', kept)
-redis.call('PEXPIRE', index, kept)
-redis.call('PEXPIRE', requests, kept)
-redis.call('SET', last_key, number, 'PX', kept_number)
+if not is_foreign then
+  redis.call('SET', total_key, text(total), 'PX', kept)
+  redis.call('PEXPIRE', index, kept)
+  redis.call('PEXPIRE', requests, kept)
+end
 return dropped
 """
 )

@@ -195,6 +195,30 @@ async def test_calls_of_hours_that_cannot_be_stored_are_returned(server: ValkeyS
     assert server.client.get(KEY) == b"of another program"
 
 
+@pytest.mark.parametrize("name", ["hours", "requests", "rows"])
+async def test_calls_are_dropped_while_another_program_uses_a_key(server: ValkeyServer, name: str) -> None:
+    key = f"models-proxy:prod:usage:{name}"
+    server.client.lpush(key, "of another program")
+    async with replica(server) as one:
+        assert await one.add(batch(1, (HOUR, ALICE, ONE), used={"alice": 1.0})) == 1
+        assert await one.rows(HOUR) == {}
+        server.client.delete(key)
+        assert await one.add(batch(2, (HOUR, ALICE, ONE), used={"alice": 1.0})) == 0
+        assert await one.rows(HOUR) == {ALICE: ONE}
+
+
+async def test_a_full_server_counts_nothing_and_later_each_call_once(server: ValkeyServer) -> None:
+    async with replica(server) as one:
+        await one.add(batch(1, (HOUR, ALICE, ONE)))
+        server.client.config_set("maxmemory", 1)
+        try:
+            assert await one.add(batch(2, (HOUR, ALICE, ONE), (HOUR, BOB, ONE))) is None
+        finally:
+            server.client.config_set("maxmemory", 0)
+    async with replica(server) as two:
+        assert await two.rows(HOUR) == {ALICE: ONE}
+
+
 async def test_values_of_other_programs_are_ignored(server: ValkeyServer) -> None:
     index = "models-proxy:prod:usage:hours"
     server.client.hset(index, mapping={"x": "1 2", "-3600": "1 2", "7200": "many", "daily_before": "soon", "0": "5 1"})
