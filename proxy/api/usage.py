@@ -17,7 +17,7 @@ from proxy.api.http import json_response
 from proxy.api.query import parameters_of
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
-from proxy.asgi import Handler, RawResponse, Receive, Send
+from proxy.asgi import Handler, Header, RawResponse, Receive, Send
 from proxy.clock import Clock
 from proxy.config import Config
 from proxy.config.timezones import zone_of
@@ -34,6 +34,7 @@ DEFAULT_DAYS = 30
 """Days that are shown without `from`, including today."""
 _OWN, _ADMIN = ("from", "to", "format"), ("from", "to", "by", "format")
 _NO_STORE = (b"cache-control", b"no-store")
+_INCOMPLETE = (b"x-usage-incomplete", b"true")
 _CSV = (b"content-type", b"text/csv; charset=utf-8; header=present")
 _FORMULA = ("=", "+", "-", "@")
 """First characters of cells that spreadsheets evaluate, some of them also after blanks and in full width."""
@@ -128,9 +129,10 @@ class UsageReport:
         else:
             fields["by"] = by
         body = await asyncio.to_thread(_csv if is_csv else _json, fields, answer, by)
+        headers = [_NO_STORE, *([] if fields["complete"] else [_INCOMPLETE])]
         if is_csv:
-            return _csv_response(head, body)
-        return json_response(head, body, [_NO_STORE])
+            return _csv_response(head, body, headers)
+        return json_response(head, body, headers)
 
     def _period(self, parameters: Mapping[str, str]) -> tuple[date, date]:
         """The first and the last day. Raises BadRequest."""
@@ -205,9 +207,10 @@ def _cell(value: object) -> object:
     return f"'{value}" if is_formula else value
 
 
-def _csv_response(head: RequestHead, body: bytes) -> RawResponse:
+def _csv_response(head: RequestHead, body: bytes, headers: Sequence[Header]) -> RawResponse:
     length = (b"content-length", b"%d" % len(body))
-    return RawResponse(200, [_CSV, _NO_STORE, length, (b"x-request-id", head.request_id), *head.connection_close], body)
+    request_id = (b"x-request-id", head.request_id)
+    return RawResponse(200, [_CSV, *headers, length, request_id, *head.connection_close], body)
 
 
 def _time(seconds: float | None) -> str | None:

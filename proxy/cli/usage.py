@@ -41,7 +41,6 @@ class _Total(msgspec.Struct):
 class _Usage(msgspec.Struct):
     data: list[dict[str, str | int | None]]
     total: _Total
-    complete: bool = True
 
 
 @click.command()
@@ -106,6 +105,8 @@ def usage(
         query["by"] = by
     base = list_url(url).removesuffix("/models") if own else admin_url(url)
     response = get(f"{base}/usage", key_from(context, key, key_file), query)
+    if "x-usage-incomplete" in response.headers:
+        click.echo("incomplete: the shared store is not available, so usage of other replicas is missing", err=True)
     if as_csv:
         for line in response.content.decode().splitlines():
             click.echo(printable_lines(line))
@@ -116,8 +117,6 @@ def usage(
 
 
 def _show(shown: _Usage) -> None:
-    if not shown.complete:
-        click.echo("incomplete: the shared store is not available, so usage of other replicas is missing", err=True)
     if not shown.data:
         click.echo("no usage in this period", err=True)
         return

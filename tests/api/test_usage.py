@@ -12,6 +12,7 @@ import pytest
 
 from proxy.server.app import Proxy
 from proxy.telemetry.days import DAY
+from proxy.telemetry.usage_query import Answer, Query
 from tests.fakes import FakeClock, FakeFetch, Reply, config_of, digest, reply_to, started
 from tests.telemetry.calls import record
 
@@ -100,6 +101,25 @@ async def test_a_changed_time_zone_counts_from_then_on(app: Proxy, clock: FakeCl
     use(app, key="alice", model="m", provider="a")
 
     assert {each["day"] for each in (await get(app, "/v1/usage", ALICE)).json["data"]} == {"2026-11-29"}
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+async def test_a_response_without_the_usage_of_other_replicas_says_so(
+    app: Proxy, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    path = f"/admin/usage?format={form}"
+    assert (b"x-usage-incomplete", b"true") not in (await get(app, path)).headers
+    answer = app.usage.answer
+
+    async def incomplete(query: Query) -> Answer:
+        answered = await answer(query)
+        answered.is_complete = False
+        return answered
+
+    monkeypatch.setattr(app.usage, "answer", incomplete)
+    reply = await get(app, path)
+    assert (b"x-usage-incomplete", b"true") in reply.headers
+    assert form == "csv" or reply.json["complete"] is False
 
 
 async def test_admin_keys_get_the_usage_of_all(app: Proxy) -> None:

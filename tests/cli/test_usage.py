@@ -46,10 +46,15 @@ def test_a_table_shows_the_totals_of_all_keys(upstreams: FakeProviders) -> None:
     assert (request.target, request.headers["authorization"]) == (expected, f"Bearer {KEY}")
 
 
-def test_missing_usage_of_other_replicas_is_reported(upstreams: FakeProviders) -> None:
-    result = run("--url", upstreams.open(json_of({**ANSWER, "complete": False})).url, "--key", KEY)
+@pytest.mark.parametrize(("form", "lines"), [((), 3), (("--csv",), 1)])
+def test_missing_usage_of_other_replicas_is_reported(
+    upstreams: FakeProviders, form: tuple[str, ...], lines: int
+) -> None:
+    headers = {"content-type": "application/json", "x-usage-incomplete": "true"}
+    server = upstreams.open(replies(json.dumps(ANSWER).encode(), 200, headers))
+    result = run("--url", server.url, "--key", KEY, *form)
 
-    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 3)
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, lines)
     expected = "incomplete: the shared store is not available, so usage of other replicas is missing\n"
     assert result.stderr == expected
 
