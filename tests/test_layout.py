@@ -196,6 +196,7 @@ TOUCH_THE_MACHINE = {
     "cli.serve_workers",
     "cli.terminal",
     "cli.startup",
+    "cli.top.screen",
     "seams",
 }
 

@@ -140,8 +140,8 @@ def check(
                  {name: {running, file}}}]}, keys: {added: [name], removed:
                  [name], changed: [{name, models: {running, file}, settings,
                  added, removed, rerouted}]}}; settings: admin, call, expires,
-                 not_before, allowed_ips and limits, if they change; the three lists
-                 of ids are null beyond 20 different changes
+                 not_before, allowed_ips and limits, if they change; the three
+                 lists of ids are null beyond 20 different changes
       calls      null without --call, else [{provider, id, target, state,
                  path, status, seconds, tokens: {input, output} or null,
                  error: {code, message} or null}]; state: ok, limited (429),

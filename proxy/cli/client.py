@@ -29,6 +29,7 @@ ACTION_TIMEOUT = 60.0
 
 _URL: TypeAdapter[str] = TypeAdapter(Url)
 _UNIX_URL = re.compile(r"unix:/[^:?#\s]+(:/[^?#\s]*)?")
+_OTHER_SERVER = "is this the URL of a models-proxy server?"
 _OPTIONS = (
     click.option(
         "--url", envvar="MODELS_PROXY_URL", show_envvar=True, default="http://127.0.0.1:8000", show_default=True,
@@ -43,6 +44,17 @@ _OPTIONS = (
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
+
+
+class RequestFailed(Failure):
+    """There is no response, or none that a command can use."""
+
+    def __init__(self, url: str, reason: str, hint: str = "", status: int | None = None) -> None:
+        """`reason`: what happened, without the URL; `status`: of the response, None without one."""
+        super().__init__(f"{url}: {reason}" + f"; {hint}" * bool(hint))
+        self.url = url
+        self.reason = reason
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,11 @@ def admin_url(url: str) -> str:
     return f"{_base(url).removesuffix('/v1')}/admin"
 
 
+def status_url(url: str) -> str:
+    """The URL of `/status.json`, under a base URL as in `list_url`."""
+    return f"{_base(url).removesuffix('/v1')}/status.json"
+
+
 def _base(url: str) -> str:
     """The URL without what `list_url` adds. That of a Unix socket is `unix:SOCKET:PATH`."""
     if _UNIX_URL.fullmatch(url):
@@ -110,12 +127,13 @@ def _base(url: str) -> str:
         raise click.BadParameter(text, param_hint="'--url'") from None
 
 
-def get(url: str, key: str | None, query: Mapping[str, str] | None = None) -> Response:
-    """GET a URL of the server. Raises Failure if there is no response, or if its status is not 200.
+def get(url: str, key: str | None, query: Mapping[str, str] | None = None, timeout: float = TIMEOUT) -> Response:
+    """GET a URL of the server. Raises RequestFailed if there is no response, or if its status is not 200,
+    and Failure for a key that cannot be sent.
 
     `query`: parameters, which messages do not contain.
     """
-    return _request("GET", url, key, query, TIMEOUT)
+    return _request("GET", url, key, query, timeout)
 
 
 def post(url: str, key: str | None, query: Mapping[str, str] | None = None) -> Response:
@@ -135,9 +153,9 @@ def _request(method: str, url: str, key: str | None, query: Mapping[str, str] | 
     except (httpx.HTTPError, OSError) as error:
         why = from_exception(error, timeout).reason
         hint = "start the server with `models-proxy serve`, or set --url or MODELS_PROXY_URL"
-        raise Failure(f"{url}: {why}; {hint}") from None
+        raise RequestFailed(url, why, hint) from None
     if response.status_code != 200:
-        raise Failure(_refusal(url, response, with_key=bool(key)))
+        raise _refusal(url, response, with_key=bool(key))
     return Response(url, response.headers, response.content)
 
 
@@ -155,27 +173,30 @@ def _connection(url: str) -> tuple[str | None, str]:
     return socket, f"http://localhost{path}"
 
 
-def _refusal(url: str, response: httpx.Response, *, with_key: bool) -> str:
+def _refusal(url: str, response: httpx.Response, *, with_key: bool) -> RequestFailed:
     status = response.status_code
     if status == 401:
         what = "API key rejected (401): it is invalid or has expired" if with_key else "API key required (401)"
-        return f"{url}: {what}; use --key-file, MODELS_PROXY_KEY or --key"
+        return RequestFailed(url, what, "use --key-file, MODELS_PROXY_KEY or --key", status)
     error = _error_in(response)
     if error.message:
-        return "\n  ".join([f"{url}: {printable(error.message)} ({status})", *map(printable, error.problems)])
+        lines = [f"{printable(error.message)} ({status})", *map(printable, error.problems)]
+        return RequestFailed(url, "\n  ".join(lines), status=status)
     if status == 503:
-        return f"{url}: no model list available (503): none has been fetched yet, or all have expired; retry later"
+        what = "no model list available (503): none has been fetched yet, or all have expired"
+        return RequestFailed(url, what, "retry later", status)
     if response.is_redirect:
-        return f"{url}: unexpected redirect ({status}), which is not followed; check --url"
-    return f"{url}: unexpected status {status}; is this the URL of a models-proxy server?"
+        what = f"unexpected redirect ({status}), which is not followed"
+        return RequestFailed(url, what, "check --url", status)
+    return RequestFailed(url, f"unexpected status {status}", _OTHER_SERVER, status)
 
 
 def decoded(response: Response, kind: type[T]) -> T:
-    """The values in a JSON response. Raises Failure if it is something else."""
+    """The values in a JSON response. Raises RequestFailed if it is something else."""
     try:
         return msgspec.json.decode(response.content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Failure(f"{response.url}: invalid response; is this the URL of a models-proxy server?") from None
+        raise RequestFailed(response.url, "invalid response", _OTHER_SERVER) from None
 
 
 def _error_in(response: httpx.Response) -> _ErrorBody:

@@ -105,7 +105,7 @@ def _parsed(url: str) -> SplitResult:
     """The URL of a probe. That of a Unix socket has the scheme `unix`, and its path ends in that of the probe."""
     base, _, probe = url.rpartition("/")
     try:
-        address = urlsplit(f"{base.rstrip('/').removesuffix('/v1')}/{probe}")
+        address = urlsplit(f"{_without_api(base)}/{probe}")
         is_valid = address.scheme in ("http", "https") and address.hostname and (address.port or 1)
         is_valid = is_valid or (address.scheme == "unix" and not address.netloc and base.startswith("unix:/"))
     except ValueError:
@@ -116,6 +116,13 @@ def _parsed(url: str) -> SplitResult:
             "must be a URL like http://127.0.0.1:8000, or unix:PATH, without credentials", param_hint="'--url'"
         )
     return address
+
+
+def _without_api(base: str) -> str:
+    """The base URL without `/v1` or `/v1/models`, which other commands accept, too; of a socket without a path."""
+    if base.startswith("unix:"):
+        return "unix:" + base.removeprefix("unix:").partition(":")[0]
+    return base.rstrip("/").removesuffix("/models").rstrip("/").removesuffix("/v1")
 
 
 def _get(address: SplitResult, timeout: float, *, is_own: bool) -> bytes:

@@ -20,6 +20,7 @@ COMMANDS = {
     "models": "proxy.cli.models",
     "explain": "proxy.cli.explain",
     "usage": "proxy.cli.usage",
+    "top": "proxy.cli.top.command",
     "health": "proxy.cli.health",
     "refresh": "proxy.cli.refresh",
     "reload": "proxy.cli.reload",
@@ -57,6 +58,7 @@ def main() -> None:
       models-proxy models 'gpt-*'               list models of a running server
       models-proxy explain gpt-4o               explain how a model is listed
       models-proxy usage --by key               show calls and tokens per key
+      models-proxy top                          watch providers, keys and calls
       eval "$(models-proxy completion bash)"    enable completion (or zsh, fish)
     """
     sys.excepthook = _print_bug

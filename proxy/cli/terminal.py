@@ -15,7 +15,7 @@ from proxy.cli.text import width_of, wrap
 from proxy.printable import printable, printable_json, printable_lines
 
 _GAP = "  "
-_MIN_FOLDED = 8
+MIN_FOLDED = 8
 """Columns of the terminal that a folded column of a table has at least."""
 
 
@@ -99,29 +99,30 @@ def show_table(output: Output, columns: Sequence[Column], rows: Iterable[Sequenc
     table += [[cell if isinstance(cell, Styled) else Styled(printable(cell)) for cell in row] for row in rows]
     layouts = [layout for _, layout in columns]
     natural = [max(width_of(cell.text) for cell in cells) for cells in zip(*table, strict=True)]
-    widths = _fitting(natural, layouts, output.width)
+    widths = fitting(natural, layouts, output.width)
     for row in table:
         folded = (wrap(cell.text, width) for cell, width in zip(row, widths, strict=True))
         for parts in zip_longest(*folded, fillvalue=""):
             line = (
-                _aligned(part, width, layout, output.style(cell._replace(text=part)))
+                aligned(part, width, layout, output.style(cell._replace(text=part)))
                 for part, width, layout, cell in zip(parts, widths, layouts, row, strict=True)
             )
             output.write(_GAP.join(line).rstrip() + "\n")
 
 
-def _aligned(text: str, width: int, layout: str, styled: str) -> str:
+def aligned(text: str, width: int, layout: str, styled: str) -> str:
+    """The styled text of a cell with blanks up to this width."""
     padding = " " * (width - width_of(text))
     return padding + styled if layout == "right" else styled + padding
 
 
-def _fitting(natural: Sequence[int], layouts: Sequence[str], room: int | None) -> list[int]:
+def fitting(natural: Sequence[int], layouts: Sequence[str], room: int | None) -> list[int]:
     """The width of each column: the widest folded ones are reduced until the table fits. `room` None: unlimited."""
     widths = list(natural)
     folded = [n for n, layout in enumerate(layouts) if layout == "fold"]
     while room is not None and sum(widths) + len(_GAP) * (len(widths) - 1) > room:
         widest = max(folded, key=lambda n: widths[n])
-        if widths[widest] <= _MIN_FOLDED:
+        if widths[widest] <= MIN_FOLDED:
             break
         widths[widest] -= 1
     return widths

@@ -42,6 +42,19 @@ def wrap(text: str, width: int | None) -> list[str]:
     return lines
 
 
+def cut(text: str, width: int | None) -> str:
+    """The text, or its beginning with `…` if it is wider. None: the text."""
+    if width is None or width_of(text) <= width:
+        return text
+    room, kept = width - 1, []
+    for character in text:
+        room -= _width(character)
+        if room < 0:
+            break
+        kept.append(character)
+    return "".join(kept) + "…" * (width > 0)
+
+
 def width_of(text: str) -> int:
     """The number of columns on a terminal: East Asian wide characters use two, combining characters none."""
     return len(text) if text.isascii() else sum(map(_width, text))

@@ -111,7 +111,7 @@ def usage(
         for line in response.content.decode().splitlines():
             click.echo(printable_lines(line))
     elif as_json:
-        print_json(msgspec.json.decode(response.content))
+        print_json(decoded(response, dict[str, Any]))
     else:
         _show(decoded(response, _Usage))
 

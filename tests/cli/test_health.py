@@ -30,7 +30,7 @@ def outcome(*arguments: str) -> tuple[int, str, str]:
 
 def test_a_real_server_is_ready_and_alive(config: Path) -> None:
     with serving(config, LAB) as process:
-        for url in (process.url, f"{process.url}/", f"{process.url}/v1"):
+        for url in (process.url, f"{process.url}/", f"{process.url}/v1", f"{process.url}/v1/models"):
             assert outcome("--url", url) == (0, f"ready ({process.url}/readyz)\n", "")
         assert outcome("--url", process.url, "--live") == (0, f"alive ({process.url}/livez)\n", "")
         assert run(env={"MODELS_PROXY_URL": process.url}).exit_code == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.cli.text import available, count, day, width_of, wrap
+from proxy.cli.text import available, count, cut, day, width_of, wrap
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,19 @@ def test_the_width_of_a_text_is_counted_in_columns_of_a_terminal(text: str, colu
 )
 def test_of_the_available_names_the_first_ten_are_shown(number: int, shown: str) -> None:
     assert available([f"k{n}" for n in range(number)]) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [
+        pytest.param("unlimited", None, "unlimited", id="no limit"),
+        pytest.param("fits", 4, "fits", id="fits"),
+        pytest.param("too long", 4, "too…", id="too long"),
+        pytest.param("中文模型", 6, "中文…", id="wide characters: a column stays free"),
+        pytest.param("e\u0301e\u0301e\u0301", 2, "e\u0301…", id="combining characters stay with their letter"),
+        pytest.param("any", 1, "…", id="one column"),
+        pytest.param("any", 0, "", id="no column"),
+    ],
+)
+def test_text_that_is_too_wide_is_cut(text: str, width: int | None, expected: str) -> None:
+    assert cut(text, width) == expected

@@ -75,6 +75,7 @@ def test_the_key_is_replaced_while_both_are_valid(output: list[str]) -> None:
 def test_health_metrics_and_the_log_show_what_happens(output: list[str]) -> None:
     assert sorted(output[4].splitlines()[:2]) == ['["cloud","ok"]', '["lab","ok"]']
     assert 'models_proxy_provider_models{provider="cloud"} 2' in output[4]
+    assert re.search(r"(?m)^cloud +ok +ok +2 ", output[4])
     assert "configuration reloaded: generation " in output[4]
 
 

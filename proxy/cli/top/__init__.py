@@ -1,0 +1,1 @@
+"""`models-proxy top`: a live table of a running server."""
