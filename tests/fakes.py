@@ -31,6 +31,7 @@ from proxy.server.app import Proxy
 from proxy.store import Store
 from proxy.telemetry.access_log import AccessLog
 from tests.paths import PAYLOADS
+from tests.steady_loop import has_sockets, is_idle
 
 VARY = (
     b"Authorization, X-Auth-Token, X-Api-Key, Api-Key, X-Goog-Api-Key, Ocp-Apim-Subscription-Key, Apikey, X-Apikey, "
@@ -48,8 +49,17 @@ def holding(header: str, key: str) -> dict[str, str]:
 
 async def run_pending_tasks() -> None:
     """Let every task run until it is blocked."""
+    loop: Any = asyncio.get_running_loop()
+    iterations = 0
     for _ in range(100):
         await asyncio.sleep(0)
+        iterations = iterations + 1 if is_idle(loop) else 0
+        if iterations > (_SOCKETS if has_sockets(loop) else 0):
+            return
+
+
+_SOCKETS = 20
+"""Iterations of the event loop in which what was sent to another socket of this process arrives."""
 
 
 class FakeClock:

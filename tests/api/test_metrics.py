@@ -129,7 +129,8 @@ async def test_an_admin_key_gets_the_state_of_every_provider(fetch: FakeFetch, c
             for kind in ("requests", "tokens", "concurrent", "list_requests")
         },
         "models_proxy_limits_local": 0,
-        "models_proxy_limit_counters_dropped_total": 0,
+        'models_proxy_limit_counters_dropped_total{reason="memory"}': 0,
+        "models_proxy_limit_counters_not_stored": 0,
         "models_proxy_usage_dropped_calls_total": 0,
         "models_proxy_config_problems": 0,
         "models_proxy_config_restart_needed": 0,
