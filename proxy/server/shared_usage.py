@@ -28,6 +28,7 @@ _SPARE = 0.9
 _FRESH = 5.0
 """A look is repeated after as many times of what it took: queries cannot keep the store busy."""
 _MIN_FRESH = 0.2
+_ALL_SECONDS = 600.0
 _SKEW_SECONDS = 60.0
 """By how much the clocks of replicas may differ."""
 
@@ -59,6 +60,8 @@ class SharedUsage:
         self._used: dict[str, float] = {}
         self._used_until = 0.0
         """The last one of these times."""
+        self._read_all_at = float("-inf")
+        """Monotonic seconds at which all of them are read again."""
         self._flushing: asyncio.Task[bool] | None = None
         self._looking: asyncio.Task[bool] | None = None
         self._fresh_until = float("-inf")
@@ -138,12 +141,23 @@ class SharedUsage:
                     return False
                 known = self._read[start] = state.version, await asyncio.to_thread(ClosedRows, rows)
             hours[start] = known
-        used = await self._store.used_since(max(0.0, self._used_until - _SKEW_SECONDS))
+        if not await self._look_for_requests():
+            return False
+        self._hours, self._read, self._index, self._added = hours, {}, index, []
+        return True
+
+    async def _look_for_requests(self) -> bool:
+        """Read the last requests that have changed; all from time to time, because replicas can add theirs late."""
+        now = self._clock.monotonic()
+        reads_all = now >= self._read_all_at
+        used = await self._store.used_since(0.0 if reads_all else max(0.0, self._used_until - _SKEW_SECONDS))
         if used is None:
             return False
-        self._used_until = max(used.values(), default=self._used_until)
-        self._hours, self._read, self._index, self._added = hours, {}, index, []
+        if reads_all:
+            self._used, self._read_all_at = {}, now + _ALL_SECONDS
         self._used |= used
+        # A clock that is ahead must not hide later requests.
+        self._used_until = min(self._clock.time(), max(used.values(), default=self._used_until))
         return True
 
     @property

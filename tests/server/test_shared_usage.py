@@ -226,6 +226,22 @@ async def test_last_requests_of_all_replicas_are_shown(clock: FakeClock) -> None
     assert (await one.answer(Query(0, 1, ("key",), "bob"))).last_used == {"bob": 8.0}
 
 
+async def test_last_requests_that_a_replica_adds_late_are_shown_later(clock: FakeClock) -> None:
+    store = FakeStore()
+    one = shared(clock, store)
+    store.used = {"ahead": clock.time() + 10_000, "alice": clock.time()}
+    assert await one.look(1)
+    store.used["late"] = clock.time() - 3600
+    await clock.advance(100)
+    store.used["bob"] = clock.time()
+    assert await one.look(1)
+    assert {*one.known.last_used} == {"ahead", "alice", "bob"}
+    del store.used["alice"]  # there are too many
+    await clock.advance(shared_usage._ALL_SECONDS)
+    assert await one.look(1)
+    assert one.known.last_used == store.used
+
+
 async def test_workers_respond_with_the_store_once(clock: FakeClock) -> None:
     store = FakeStore()
     leader, other = keeper(clock, store, Others()), keeper(clock, store, Others())
