@@ -77,6 +77,9 @@ def _openai(call: str, body: Mapping[str, Any]) -> Script:
         return replies(
             {"object": "list", "data": [item], "model": model, "usage": {"prompt_tokens": 1, "total_tokens": 1}}
         )
+    if "messages" not in body:
+        missing = "Missing required parameter: 'messages'."
+        return replies({"error": {"message": missing, "type": "invalid_request_error", "param": "messages"}}, 400)
     if body.get("stream"):
         last = {"index": 0, "delta": {}, "finish_reason": "stop"}
         chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [last]}
