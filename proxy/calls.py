@@ -104,6 +104,9 @@ _NOT_SERVED: Mapping[str, str] = {
     "realtime": "calls over WebSocket are not supported",
 }  # fmt: skip
 """Segment of a path -> why such a path is not served."""
+_OLLAMA_ADMIN = frozenset(f"/api/{name}" for name in ("pull", "push", "create", "copy", "delete", "blobs"))
+_GEMINI_MODELS = f"{GEMINI_VERSION}/models/"
+_GEMINI_METHODS = ", ".join(path.partition(":")[2] for path, call in NATIVE_CALLS.items() if call.api == "gemini")
 
 
 class NotServed(NamedTuple):
@@ -112,13 +115,22 @@ class NotServed(NamedTuple):
 
 
 def not_served(path: str) -> NotServed | None:
-    """Return why a path of OpenAI's or Anthropic's API is not served, None if it is not known to be one of these.
+    """Return why a path of an API is not served, None if it is not known to be one of these.
 
     The paths of calls and of stored responses, which contain such segments, are served.
     """
+    if "/".join(path.split("/", 3)[:3]) in _OLLAMA_ADMIN:
+        return NotServed(path, "the proxy does not change the models of a provider")
+    if is_method_of_gemini(path):
+        return NotServed(path, f"the methods of models are {_GEMINI_METHODS}")
     segments = [segment.lower().replace("-", "_") for segment in path.split("/")]
     for segment in segments:
         if segment in _NOT_SERVED:
             return NotServed(segment, _NOT_SERVED[segment])
     # What is below a call is a stored completion.
     return NotServed("completions", _STORED) if "completions" in segments[:-1] else None
+
+
+def is_method_of_gemini(path: str) -> bool:
+    """Return whether a path names a method of a model, such as `/v1beta/models/{id}:predict`."""
+    return path.startswith(_GEMINI_MODELS) and ":" in path.rpartition("/")[2]

@@ -10,7 +10,7 @@ from proxy.access import Caller
 from proxy.api.paths import other_paths
 from proxy.api.request import RequestHead
 from proxy.asgi import Handler, RawResponse
-from proxy.calls import CALLS, not_served
+from proxy.calls import CALLS, is_method_of_gemini, not_served
 from proxy.errors import MethodNotAllowed, PathNotFound, WebsocketNotSupported
 
 Endpoint = Callable[[RequestHead, Caller], RawResponse | Handler]
@@ -120,7 +120,7 @@ class Routes:
                     head.scope["path_params"] = match.groupdict()
                     return route.endpoint
                 allowed.update(route.methods)
-        if allowed:
+        if allowed and not (head.method == "POST" and is_method_of_gemini(head.path)):
             raise MethodNotAllowed(head.method, ", ".join(sorted(allowed)))
         meant = [call.path for call in CALLS.values() if call.below_base and head.path.endswith(call.below_base)]
         refusal = None if meant else not_served(head.path)

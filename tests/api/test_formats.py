@@ -310,6 +310,22 @@ async def test_a_key_in_the_url_of_geminis_api_is_a_400_that_names_the_header(
     assert other.status == 401
 
 
+async def test_a_method_of_gemini_that_is_not_forwarded_is_a_404_that_names_those_that_are(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        reply = await reply_to(app, "/v1beta/models/imagen-4:predict", method="POST", body=b"{}")
+        without_method = await reply_to(app, "/v1beta/models/imagen-4", method="POST", body=b"{}")
+
+    methods = "generateContent, streamGenerateContent, countTokens, embedContent, batchEmbedContents"
+    assert (reply.status, reply.json["error"]["status"], reply.json["error"]["message"]) == (
+        404,
+        "NOT_FOUND",
+        f"/v1beta/models/imagen-4:predict is not served: the methods of models are {methods}.",
+    )
+    assert without_method.status == 405
+
+
 # -- Ollama ------------------------------------------------------------------------------------------------------------
 
 TAG = {
@@ -421,7 +437,8 @@ async def test_ollamas_errors_are_texts(
 
     assert (reply.status, reply.json) == (status, {"error": error})
     assert (wrong_method.status, wrong_method.json) == (405, {"error": "Method GET is not allowed; use POST."})
-    assert (pull.status, [*pull.json]) == (404, ["error"])
+    refused = "/api/pull is not served: the proxy does not change the models of a provider."
+    assert (pull.status, pull.json) == (404, {"error": refused})
 
 
 async def test_ollamas_version_and_loaded_models_are_constant(fetch: FakeFetch, clock: FakeClock) -> None:

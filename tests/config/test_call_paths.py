@@ -20,6 +20,7 @@ def test_an_extra_path_is_below_v1_or_has_a_version_of_its_own_or_none(path: str
     ("path", "message"),
     [
         ("/v1/files", f"must not contain `files`: {STORED}"),
+        ("/api/pull", "must not contain `/api/pull`: the proxy does not change the models of a provider"),
         ("/v1/Files/search", f"must not contain `files`: {STORED}"),
         ("/batches", f"must not contain `batches`: {STORED}"),
         ("/v1/messages/batches", f"must not contain `batches`: {STORED}"),
