@@ -46,8 +46,8 @@ class Problem(Struct, frozen=True):
     """Affected models that no other provider offers."""
     model_ids: Sequence[str]
     """Affected models, first those without an alternative."""
-    used_by: Sequence[UsedBy]
-    """Those with most calls first."""
+    used_by: Sequence[UsedBy] | None
+    """Those with most calls first; None if there are too many callers and models to add up."""
 
 
 class _Affected(Struct, frozen=True):
@@ -64,10 +64,10 @@ def problems(
     offers: Mapping[str, Sequence[Offer]],
     expired: Mapping[str, frozenset[str]],
     feed: Feed,
-    usage: Answer,
+    usage: Answer | None,
 ) -> Cooperative[Sequence[Problem]]:
     """The problems of providers, in their order. `expired`: public ids of lists that have expired, by provider;
-    `usage`: calls by key and model."""
+    `usage`: calls by key and model, None if it is not known."""
     begun = since(feed)
     found: list[Problem] = []
     affected = [
@@ -93,7 +93,7 @@ def problems(
                 len(ids),
                 alone,
                 ids[:MAX_MODELS],
-                _used_by(frozenset(ids), usage),
+                None if usage is None else _used_by(frozenset(ids), usage),
             )
         )
         yield

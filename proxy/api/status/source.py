@@ -24,6 +24,7 @@ from proxy.telemetry.changes import Feed
 if TYPE_CHECKING:
     from proxy.api.status.attention import Problem
     from proxy.api.status.live import Live
+    from proxy.telemetry.usage_query import Answer
 
 _HOUR = 3600
 
@@ -114,7 +115,7 @@ class StatusSource:
 
     async def _problems(self, live: Live) -> Sequence[Problem]:
         from proxy.api.status.attention import needs_attention, problems
-        from proxy.telemetry.usage_query import Answer, Query, TooManyTotals
+        from proxy.telemetry.usage_query import Query, TooManyTotals
 
         reports = self._store.reports()
         if not any(needs_attention(report, live.calls[report.name]) for report in reports):
@@ -122,9 +123,9 @@ class StatusSource:
         now = int(self._process.clock.time())
         query = Query(now // _HOUR * _HOUR - _HOUR, now + _HOUR, ("key", "model"))
         try:
-            usage = await self._process.operations.usage.answer(query)
+            usage: Answer | None = await self._process.operations.usage.answer(query)
         except TooManyTotals:
-            usage = Answer([], {}, self._process.operations.usage.state)
+            usage = None
         names = [report.name for report in reports]
         return await run_yielding(
             problems(

@@ -11,6 +11,7 @@ import pytest
 
 from proxy.server.app import Proxy
 from proxy.states import Calls, OpenCircuit
+from proxy.telemetry.usage_query import Answer, Query, TooManyTotals
 from tests.api.status.html import Element, faults, parsed
 from tests.api.status.scenes import ADMINS, CONFIG, call, failing, page_of
 from tests.fakes import FakeClock, FakeFetch, Reply, config_of, reply_to, started
@@ -159,6 +160,18 @@ async def test_many_models_and_callers_are_behind_a_summary(fetch: FakeFetch, cl
     assert (second.one("summary").text, len(second.all("li"))) == ("All 25", 25)
     assert page.one("section", id="callers").all("p")[0].text == "and 5 further keys, in status.json"
     assert faults(page) == []
+
+
+async def test_callers_that_are_too_many_to_add_up_are_not_said_to_be_none(fetch: FakeFetch, clock: FakeClock) -> None:
+    async def answer(query: Query) -> Answer:
+        raise TooManyTotals
+
+    async with failing(fetch, clock) as app:
+        app.usage.answer = answer  # type: ignore[method-assign]
+        page = await overview_of(app)
+
+    (issue,) = page.one("section", id="attention").all("article")
+    assert facts_of(issue)["Used by"] == "not known: too many callers and models"
 
 
 async def test_problems_of_the_configuration_are_shown(fetch: FakeFetch, clock: FakeClock) -> None:
