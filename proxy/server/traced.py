@@ -28,6 +28,7 @@ async def traced(config: Callable[[], Config], telemetry: Telemetry, clock: Cloc
     try:
         yield
     finally:
+        telemetry.flush()
         await sender.stop()
 
 

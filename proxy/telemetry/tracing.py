@@ -7,12 +7,12 @@ times that were recorded. They contain no text of a request or a response, and n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from secrets import token_bytes
 from typing import NamedTuple
 
 from proxy.calls import VERSION
-from proxy.telemetry.events import METHODS, CallRecord, ListReport, Observer, Outcome, Request
+from proxy.telemetry.events import METHODS, CallRecord, EndedRequest, ListReport, Observer, Outcome, Request
 from proxy.telemetry.otlp import CLIENT, SERVER, attribute, attributes, span
 from proxy.telemetry.tokens import Tokens
 
@@ -61,6 +61,12 @@ class _Context(NamedTuple):
     is_sampled: bool
 
 
+_Fields = tuple[str, str, int, str | None, str, bytes]
+"""Method, route, status, key, error and id of a request, as in `Request`."""
+_Ended = tuple[_Context, bytes, _Fields, CallRecord | None, float, float, Sequence[_Attempt]]
+"""Context, id of the span, fields, call, begin and seconds of a request, and its attempts."""
+
+
 class Tracing(Observer):
     """Creates spans in the format of OTLP."""
 
@@ -81,6 +87,8 @@ class Tracing(Observer):
         self._time_ns = time_ns
         self._attempts: dict[int, list[_Attempt]] = {}
         """Identity of the record of a call in progress -> its attempts that have ended."""
+        self._ended: list[_Ended] = []
+        """Requests whose spans are not encoded yet."""
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -103,27 +111,15 @@ class Tracing(Observer):
             context = _Context(ids[:16], b"", True)
         elif not context.is_sampled:
             return
+        fields = (request.method, request.route, request.status, request.key, request.error, request.request_id)
+        self._ended.append((context, ids[16:], fields, request.call, request.began, seconds, attempts))
+
+    def requests_ended(self, requests: Sequence[EndedRequest]) -> None:
+        """Encode the spans of all of them: together, they take a third of the time."""
+        ended, self._ended = self._ended, []
         to_unix = self._time_ns() - int(self._monotonic() * _NANO)
-        began = to_unix + int(request.began * _NANO)
-        own = ids[16:]
-        method = request.method if request.method in METHODS else "_OTHER"
-        call = request.call
-        self._send(
-            span(
-                context.trace,
-                own,
-                context.span,
-                f"{method} {request.route}" if request.route else method,
-                SERVER,
-                (began, began + int(seconds * _NANO)),
-                _of_request(request, method),
-                is_error=request.status >= 500 or (call is not None and call.outcome == "stream_broken"),
-            )
-        )
-        for number, attempt in enumerate(attempts, 1):
-            # As random as the id of the request, but different from it.
-            attempt_id = ((int.from_bytes(own) + number) % (1 << 64)).to_bytes(8)
-            self._send_attempt(attempt, attempt_id, request.route, context.trace, own, to_unix)
+        for each in ended:
+            self._send_request(each, to_unix)
 
     def provider_reported(self, report: ListReport) -> None:
         trace = token_bytes(16)
@@ -142,6 +138,28 @@ class Tracing(Observer):
         self._send(span(trace, token_bytes(8), b"", name, CLIENT, times, described, is_error=is_error))
 
     # -- spans ---------------------------------------------------------------------------------------------------------
+
+    def _send_request(self, ended: _Ended, to_unix: int) -> None:
+        context, own, fields, call, began, seconds, attempts = ended
+        method, route, status, *_ = fields
+        method = method if method in METHODS else "_OTHER"
+        start = to_unix + int(began * _NANO)
+        self._send(
+            span(
+                context.trace,
+                own,
+                context.span,
+                f"{method} {route}" if route else method,
+                SERVER,
+                (start, start + int(seconds * _NANO)),
+                _described(fields, method, call),
+                is_error=status >= 500 or (call is not None and call.outcome == "stream_broken"),
+            )
+        )
+        for number, attempt in enumerate(attempts, 1):
+            # As random as the id of the request, but different from it.
+            attempt_id = ((int.from_bytes(own) + number) % (1 << 64)).to_bytes(8)
+            self._send_attempt(attempt, attempt_id, route, context.trace, own, to_unix)
 
     def _send_attempt(
         self, attempt: _Attempt, own: bytes, route: str, trace: bytes, parent: bytes, to_unix: int
@@ -180,18 +198,19 @@ def _context_of(request: Request) -> _Context | None:
     return None if trace == _NO_TRACE or parent == _NO_SPAN else _Context(trace, parent, bool(flags[0] & 1))
 
 
-def _of_request(request: Request, method: str) -> bytes:
+def _described(fields: _Fields, method: str, call: CallRecord | None) -> bytes:
+    _, route, status, key, error, request_id = fields
     described = attributes(
         ("http.request.method", method),
-        ("http.response.status_code", request.status),
-        *((("http.route", request.route),) if request.route else ()),
-        *((("models_proxy.key", request.key),) if request.key else ()),
-        *((("error.type", request.error),) if request.error else ()),
+        ("http.response.status_code", status),
+        *((("http.route", route),) if route else ()),
+        *((("models_proxy.key", key),) if key else ()),
+        *((("error.type", error),) if error else ()),
     )
-    if call := request.call:
+    if call:
         described += attributes(
             ("models_proxy.attempts", call.attempts),
             ("models_proxy.outcome", call.outcome),
             *((("models_proxy.model", call.model),) if call.is_known else ()),
         )
-    return described + attribute("models_proxy.request_id", request.request_id.decode())
+    return described + attribute("models_proxy.request_id", request_id.decode())
