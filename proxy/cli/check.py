@@ -15,7 +15,7 @@ from proxy.cli.call_result import CallResult
 from proxy.cli.check_document import document, document_of_file
 from proxy.cli.check_fetch import probe_with_progress
 from proxy.cli.check_report import print_calls, print_comparison, print_report
-from proxy.cli.client import key_from
+from proxy.cli.client import key_from, refuse_admin_key_without
 from proxy.cli.terminal import Failure, out, print_json
 from proxy.cli.text import available, count
 from proxy.clock import SystemClock
@@ -152,6 +152,8 @@ def check(
     _refuse_conflicts(offline, {**others, "--against": against is not None, "--call": model is not None})
     if against is not None and model is not None:
         raise click.UsageError("--against and --call are mutually exclusive.")
+    if against is None:
+        refuse_admin_key_without("--against", context)
     config = read_or_fail(path, offline=offline, as_json=as_json)
     for warning in config.warnings:
         click.echo(f"warning: {printable(warning)}", err=True)

@@ -97,6 +97,13 @@ def key_from(context: click.Context, key: str | None, key_file: Any, parameter: 
     return content.strip()
 
 
+def refuse_admin_key_without(option: str, context: click.Context) -> None:
+    """Raise click.UsageError for --admin-key or --key-file: without `option`, no server is asked."""
+    for parameter in ("admin_key", "key_file"):
+        if context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{parameter.replace('_', '-')} is used with {option} only.")
+
+
 def list_url(url: str) -> str:
     """The URL of the model list under a base URL, which may end in `/v1` and `/models` or not."""
     base = _base(url)
@@ -177,7 +184,7 @@ def _refusal(url: str, response: httpx.Response, *, with_key: bool) -> RequestFa
     status = response.status_code
     if status == 401:
         what = "API key rejected (401): it is invalid or has expired" if with_key else "API key required (401)"
-        return RequestFailed(url, what, "use --key-file, MODELS_PROXY_KEY or --key", status)
+        return RequestFailed(url, what, "use --key-file or MODELS_PROXY_KEY", status)
     error = _error_in(response)
     if error.message:
         lines = [f"{printable(error.message)} ({status})", *map(printable, error.problems)]

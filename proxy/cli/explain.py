@@ -10,7 +10,7 @@ import msgspec
 
 from proxy.api.explain import MAX_NAME
 from proxy.cli.check import audited, read_or_fail, require_key
-from proxy.cli.client import admin_url, decoded, get, key_from
+from proxy.cli.client import admin_url, decoded, get, key_from, refuse_admin_key_without
 from proxy.cli.explain_text import print_explanation
 from proxy.cli.terminal import out, print_json
 from proxy.config import Config
@@ -31,7 +31,9 @@ from proxy.store.names import Lazy, name_index
     help="Explain what the API key of this name can access, or a group (`group:NAME`).",
 )
 @click.option("--no-key", is_flag=True, help="Explain what requests without an API key can access.")
-@click.option("--url", help="Ask the running server at this URL, with an admin key. Without it, the file is used.")
+@click.option(
+    "--url", help="Ask the running server at this URL, or unix:PATH, with an admin key. Without it, the file is used."
+)
 @click.option(
     "--admin-key", "admin_key", envvar="MODELS_PROXY_KEY", show_envvar=True, prompt="API key", prompt_required=False,
     hide_input=True, help="API key for --url. Values on the command line are visible to other users.",
@@ -65,7 +67,8 @@ def explain(
 
     \b
     Exit code: 0  the model was explained, also if it is unknown
-               1  the file has errors, or the server did not answer
+               1  the file has errors; no response of the server, or no
+                  admin key
                2  usage error
 
     \b
@@ -80,6 +83,7 @@ def explain(
         raise click.UsageError("--key and --no-key are mutually exclusive.")
     key = "" if no_key else key_name
     if url is None:
+        refuse_admin_key_without("--url", context)
         explanation = _from_file(path, model, key, as_json=as_json)
     else:
         explanation = _from_server(url, key_from(context, admin_key, key_file, "admin_key"), model, key)

@@ -70,6 +70,11 @@ def models(
     leading `!` excludes.
 
     \b
+    Exit code: 0  shown, also if no model matches
+               1  no response, or none that contains a model list
+               2  usage error
+
+    \b
     Examples:
       models-proxy models
       models-proxy models 'gpt-*' owner:anthropic '!*-preview'

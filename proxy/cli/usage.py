@@ -108,7 +108,7 @@ def usage(
     if "x-usage-incomplete" in response.headers:
         click.echo("incomplete: the shared store is not available, so usage of other replicas is missing", err=True)
     if as_csv:
-        for line in response.content.decode().splitlines():
+        for line in response.content.decode(errors="replace").splitlines():
             click.echo(printable_lines(line))
     elif as_json:
         print_json(decoded(response, dict[str, Any]))

@@ -100,7 +100,7 @@ def test_a_rejected_configuration_is_an_error_with_its_problems(upstreams: FakeP
     [
         (
             replies({}, 401),
-            "API key rejected (401): it is invalid or has expired; use --key-file, MODELS_PROXY_KEY or --key",
+            "API key rejected (401): it is invalid or has expired; use --key-file or MODELS_PROXY_KEY",
         ),
         (replies({"error": {"message": "No admin key."}}, 403), "No admin key. (403)"),
         (replies({"error": {"message": "\x1b[1mNo"}}, 409), "\\x1b[1mNo (409)"),

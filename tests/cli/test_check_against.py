@@ -189,7 +189,7 @@ def test_providers_without_a_list_on_one_side_are_not_compared(tmp_path: Path, u
 @pytest.mark.parametrize(
     ("env", "message"),
     [
-        ({}, "API key required (401); use --key-file, MODELS_PROXY_KEY or --key"),
+        ({}, "API key required (401); use --key-file or MODELS_PROXY_KEY"),
         ({"MODELS_PROXY_KEY": "sk-canary-wrong"}, "API key rejected (401): it is invalid or has expired"),
         ({"MODELS_PROXY_KEY": "plain-made-up"}, "This API key is not an admin key (`admin: true`). (403)"),
     ],

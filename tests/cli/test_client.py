@@ -129,7 +129,7 @@ def test_a_refused_connection_is_an_error_with_a_hint() -> None:
     [
         pytest.param(
             replies({"error": {}}, 401),
-            "URL: API key required (401); use --key-file, MODELS_PROXY_KEY or --key",
+            "URL: API key required (401); use --key-file or MODELS_PROXY_KEY",
             id="401",
         ),
         pytest.param(

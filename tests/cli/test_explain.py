@@ -119,3 +119,14 @@ def test_wrong_usage_is_reported_before_a_provider_is_contacted(arguments: list[
     result = run(*arguments, "--config", str(config))
 
     assert (result.exit_code, result.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("arguments", [["--key-file", "-"], ["--admin-key", "sk-canary-admin"]])
+@pytest.mark.parametrize(("command", "option"), [(["explain", "m"], "--url"), (["check"], "--against")])
+def test_an_admin_key_without_a_server_is_a_usage_error(
+    command: list[str], option: str, arguments: list[str], config: Path
+) -> None:
+    result = CliRunner().invoke(main, [*command, *arguments, "--config", str(config)], input="sk-canary-admin")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"Error: {arguments[0]} is used with {option} only.\n")

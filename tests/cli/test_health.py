@@ -149,3 +149,11 @@ except SystemExit as end:
         print(f" [{seconds * 1000:.0f} ms of CPU] ", end="")
     assert line == f"0 [] {line.split()[-1]}"
     assert seconds < 1, "about 0.1 s; more on a slow machine"
+
+
+@pytest.mark.parametrize("path", ["", ":", ":/v1", ":/llm/v1/models"])
+def test_a_socket_may_be_named_like_a_path_of_the_api(path: str, tmp_path: Path) -> None:
+    socket = tmp_path / "models"
+    expected = f"Error: unix:{socket}/readyz: No such file or directory\n"
+
+    assert outcome("--url", f"unix:{socket}{path}") == (1, "", expected)

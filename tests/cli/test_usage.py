@@ -101,3 +101,11 @@ def test_errors_of_the_server_are_shown(upstreams: FakeProviders) -> None:
     result = run("--url", server.url, "--from", "2026-11-30", "--to", "2026-11-01")
 
     assert (result.exit_code, result.stderr) == (1, f"Error: {server.url}/admin/usage: `from` is after `to`. (400)\n")
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_response_that_is_no_usage_is_an_error(form: list[str], upstreams: FakeProviders) -> None:
+    server = upstreams.open(replies(b"<html>"))
+    expected = f"Error: {server.url}/admin/usage: invalid response; is this the URL of a models-proxy server?\n"
+
+    assert run("--url", server.url, *form).stderr == expected

@@ -77,7 +77,7 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
     [
         pytest.param(
             replies({"error": {"message": "Invalid API key."}}, 401),
-            "API key rejected (401): it is invalid or has expired; use --key-file, MODELS_PROXY_KEY or --key",
+            "API key rejected (401): it is invalid or has expired; use --key-file or MODELS_PROXY_KEY",
             id="a wrong key",
         ),
         pytest.param(
