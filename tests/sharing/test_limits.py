@@ -200,6 +200,13 @@ def test_debts_of_days_are_carried_over_as_in_the_process(server: ValkeyServer) 
     assert script.decide((), [structs.replace(daily, limit=10)], 5)[1][0][0] == 10
 
 
+def test_a_replica_whose_clock_was_far_ahead_does_not_stop_the_days_of_all(server: ValkeyServer) -> None:
+    script = Script(server)
+    daily = Claim("key:a", "tokens", "d", 100, 0)
+    script.decide([daily.with_amount(50)], (), 9000)
+    assert [script.decide((), [daily], period)[1][0][0] for period in (8, 7, 8, 9)] == [50, 50, 50, 0]
+
+
 def test_calls_of_a_replica_that_died_are_over_after_some_seconds(server: ValkeyServer) -> None:
     script = Script(server)
     call = Claim("key:a", "concurrent", "", 1, 1)
