@@ -68,13 +68,17 @@ class Bundled:
         self._days = sorted(_days(providers))
 
     def date(self, now: float) -> date | None:
-        """The day of the latest change that the data contains and that is not in the future. `now`: Unix seconds."""
+        """The day of the latest change of a price in the data that is not in the future. `now`: Unix seconds.
+
+        The package has no date of its own: its data is at least as new. None if no price has such a day.
+        """
         today = datetime.fromtimestamp(now, UTC).date()
         return max((day for day in self._days if day <= today), default=None)
 
     def label(self, now: float) -> str:
-        """The package, its version, and how old its data is. `now`: Unix seconds."""
-        return f"genai-prices {self.version}, data of {self.date(now)}"
+        """The package, its version, and the date that it has. `now`: Unix seconds."""
+        day = self.date(now)
+        return f"genai-prices {self.version}" + (f", latest price change {day}" if day else "")
 
     def lookup(self, base_url: str | None) -> Callable[[str, str], bytes]:
         """Return a function from an own id and an owner to the facts of the model, as a JSON object.

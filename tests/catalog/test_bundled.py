@@ -128,7 +128,8 @@ def test_only_one_price_per_token_is_shown_and_only_at_its_provider() -> None:
     assert elsewhere("plain", "acme") == b""
     assert data.date(1_798_000_000) == date(2026, 5, 1), "a change in the future is not the age of the data"
     assert data.date(0) is None
-    assert data.label(1_798_000_000) == "genai-prices 1.2, data of 2026-05-01"
+    assert data.label(1_798_000_000) == "genai-prices 1.2, latest price change 2026-05-01"
+    assert data.label(0) == "genai-prices 1.2"
 
 
 # -- which facts -------------------------------------------------------------------------------------------------------
