@@ -15,7 +15,7 @@ _INVISIBLE = re.compile(
     "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000110bd\U000110cd"
     "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""Characters without a shape that are no white space: format characters, variation selectors, fillers."""
+"""Invisible characters other than white space: format characters, variation selectors, fillers."""
 _SPECIAL_IN_A_SHELL = re.compile(r"[*?[]")
 
 
@@ -34,7 +34,7 @@ def matcher(patterns: Iterable[str]) -> Matcher:
 
 
 def loose_matcher(patterns: Iterable[str]) -> Matcher:
-    """Return a `matcher` that ignores case, surrounding whitespace, Unicode form and characters without a shape.
+    """Return a `matcher` that ignores case, surrounding whitespace, Unicode form and invisible characters.
 
     It matches everything that `matcher` matches.
     """
@@ -59,7 +59,7 @@ def loose_matcher(patterns: Iterable[str]) -> Matcher:
 
 
 def look_alike_matcher(patterns: Iterable[str]) -> Matcher:
-    """Return a `loose_matcher` that also ignores blanks, and characters without a shape, within the text."""
+    """Return a `loose_matcher` that also ignores blanks, and invisible characters, within the text."""
     match = _match([_shell_pattern(pattern, without_blanks) for pattern in patterns])
     return lambda text: match(without_blanks(text)) is not None
 
@@ -79,13 +79,13 @@ def _shell_pattern(pattern: str, form: Callable[[str], str]) -> str:
 
 
 def folded_part(text: str) -> str:
-    """A text without case, Unicode form (NFKC), and characters without a shape."""
+    """A text without case, Unicode form (NFKC), and invisible characters."""
     form = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return _INVISIBLE.sub("", form)
 
 
 def without_blanks(text: str) -> str:
-    """A text without case, Unicode form, blanks, and characters without a shape."""
+    """A text without case, Unicode form, blanks, and invisible characters."""
     if text.isascii():
         return "".join(text.lower().split())
     return "".join(folded_part(text).split())

@@ -245,7 +245,7 @@ ENTRIES: Mapping[str, Entry] = {
     "Server.public_url": Entry(
         "public_url: https://llm.example.com",
         "The URL at which browsers open this server, with its `base_path`. Issuers send browsers back there after a "
-        "[log-in](status.md#log-in).",
+        "[login](status.md#log-in).",
     ),
     "Server.timezone": Entry(
         "timezone: Europe/Berlin",
@@ -329,7 +329,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "JwtIssuer.client_scopes": Entry(
         "client_scopes: [openid, groups]",
-        "The scopes that such a log-in requests. The ID token must contain `group_claim`.",
+        "The scopes that such a login requests. The ID token must contain `group_claim`.",
     ),
     "JwtIssuer.groups": Entry(
         "groups: {llm-power-users: staff, llm-users: guests}",

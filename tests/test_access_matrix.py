@@ -122,7 +122,7 @@ MATRIX = (
     Row("POST", "/status/login", 403, 403, 403),  # the form of no page
     Row("POST", "/status/logout", 401, 403, 403),
     Row("GET", "/status/oidc", 400, 400, 400),  # without an issuer
-    Row("GET", "/status/oidc/callback", 400, 400, 400),  # of no log-in
+    Row("GET", "/status/oidc/callback", 400, 400, 400),  # of no login
     Row("GET", "/v1/usage", 200, 200, 200),
     Row("GET", "/admin/usage", 401, 403, 200),
     Row("GET", "/admin/changes", 401, 403, 200),

@@ -32,7 +32,7 @@ class IssuerSessions:
         self._groups = {issuer.issuer: Groups(issuer, config, quotas) for issuer in clients}
 
     def log_in(self, text: bytes, issuer: JwtIssuer, nonce: str) -> tuple[Session, Caller]:
-        """Begin a session with an ID token. `nonce`: of this log-in.
+        """Begin a session with an ID token. `nonce`: of this login.
 
         Raises InvalidKey, Forbidden for a user who is no administrator, LoginUnavailable and SigningKeyNeeded.
         """

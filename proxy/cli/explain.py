@@ -32,7 +32,7 @@ from proxy.store.names import Lazy, name_index
 )
 @click.option("--no-key", is_flag=True, help="Explain what requests without an API key can access.")
 @click.option(
-    "--url", help="Ask the running server at this URL, or unix:PATH, with an admin key. Without it, the file is used."
+    "--url", help="Query the running server at this URL, or unix:PATH, with an admin key. Without it, the file is used."
 )
 @click.option(
     "--admin-key", "admin_key", envvar="MODELS_PROXY_KEY", show_envvar=True, prompt="API key", prompt_required=False,

@@ -70,7 +70,7 @@ def with_openid(scopes: tuple[str, ...]) -> tuple[str, ...]:
 
 def _scope(text: str) -> str:
     if not _SCOPE.fullmatch(text):
-        raise ValueError("must be a scope like `openid`, without spaces and quotes")
+        raise ValueError("must be a scope like `openid`, without spaces or quotes")
     return text
 
 
@@ -108,7 +108,7 @@ class JwtIssuer(Settings):
     client_secret: Annotated[SecretStr, AfterValidator(check_filled)] | None = None
     client_secret_file: NotEmpty | None = None
     client_scopes: Annotated[tuple[Scope, ...], AfterValidator(with_openid)] = ("openid", "profile", "email")
-    """What such a log-in requests, so that tokens contain the claim."""
+    """What such a login requests, so that tokens contain the claim."""
 
     @property
     def secret_files(self) -> tuple[SecretFile, ...]:

@@ -66,7 +66,7 @@ def _check_client(validation: Validation, raw: Mapping[str, Any], issuer: JwtIss
         validation.problem((*path, "client_secret_file"), text)
     server = raw.get("server")
     if not (isinstance(server, dict) and server.get("public_url")):
-        text = "requires `server.public_url`, to which the issuer sends browsers back"
+        text = "requires `server.public_url`: the issuer redirects browsers to it"
         validation.problem((*path, "client_id"), text)
     if not issuer.admin:
         text = "has no effect without `admin`: only administrators can open the status page"

@@ -38,7 +38,7 @@ _NEVER: Mapping[str, tuple[str, ...]] = {
         *("connection", "keep-alive", "te", "trailer", "trailers", "transfer-encoding", "upgrade", "expect"),
         *("http2-settings", "proxy", "proxy-*", "alt-svc", "sec-*"),
     ),
-    "it leaves fields out of the response, such as the tokens that it has used": ("*field-mask", "*fieldmask"),
+    "it removes fields from the response, such as the numbers of tokens used": ("*field-mask", "*fieldmask"),
     "it describes the body, which the proxy can change": ("content-*", "*digest", "accept-encoding", "range", "if-*"),
     "the proxy sets it for its own responses": (
         *("x-request-id", "request-id", "x-served-by", "x-models-*", "date", "server", "allow", "origin"),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 _MAX_PERIODS = 1000
-"""How far ahead the begin of a period is computed."""
+"""How far ahead the start of a period is computed."""
 
 
 class Period(NamedTuple):

@@ -1,4 +1,4 @@
-"""Counts what is lost of the counters of limits. It is never lost silently."""
+"""Count lost counters of limits, so that no loss is silent."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _FRAME = 1024
 """Bytes of a file beside the records, and `_OF_RECORD` of each one beside its own."""
 _OF_RECORD = 5
 _NOT_STORED = (
-    "store.directory: the counters of limits need more than %d MiB: some are not written, and are lost by a restart; "
+    "store.directory: the counters of limits need more than %d MiB: some are not written, and are lost on restart; "
     "set limits for groups instead (`group_limits`)"
 )
 _BATCH = 200

@@ -18,7 +18,7 @@ class ServerTls:
     def __init__(self, settings: Tls) -> None:
         """Raises OSError, which includes ssl.SSLError."""
         self.context = self._current = server_context(settings)
-        # Called at the begin of every handshake, also without a server name.
+        # Called at the start of every handshake, also without a server name.
         self.context.sni_callback = self._choose
 
     def configure(self, config: Config) -> None:

@@ -136,7 +136,7 @@ class UsageInValkey:
         try:
             texts = _texts(reply)
         except ValueError:
-            self._connection.report_foreign("usage is not that of models-proxy")
+            self._connection.report_foreign("usage was not written by models-proxy")
             return None
         return [*zip(texts[::2], texts[1::2], strict=True)]
 

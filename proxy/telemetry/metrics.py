@@ -230,12 +230,12 @@ _TABLE = (
     Metric(
         "models_proxy_limit_counters_not_stored",
         "gauge",
-        "Callers and groups whose counters of limits do not fit in store.directory: a restart loses them.",
+        "Callers and groups whose counters of limits do not fit in store.directory: they are lost on restart.",
     ),
     Metric(
         "models_proxy_usage_dropped_calls_total",
         "counter",
-        "Calls that are in no total of usage, because there were too many rows, or because the store rejected them.",
+        "Calls missing from usage, because there were too many rows, or because the store rejected them.",
     ),
     # -- the configuration
     Metric(
@@ -257,7 +257,7 @@ _TABLE = (
     Metric(
         "models_proxy_config_problems",
         "gauge",
-        "Problems because of which the files of the configuration are not used as they are now.",
+        "Problems that prevent the current configuration files from being used.",
     ),
     Metric("models_proxy_config_restart_needed", "gauge", "Changed settings that only a restart applies."),
     # -- the process

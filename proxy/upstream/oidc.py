@@ -1,4 +1,4 @@
-"""Log-ins of users at an OIDC provider (authorization code flow): its addresses, and the exchange of a code.
+"""Logins of users at an OIDC provider (authorization code flow): its addresses, and the exchange of a code.
 
 Only the addresses in the provider's own metadata are requested; redirects are not followed. Errors contain neither the
 code nor a secret.
@@ -26,12 +26,12 @@ from proxy.upstream.tls import context_for
 from proxy.upstream.transport import DecodedBodies, TrackedSockets, egress_proxy
 
 MAX_ANSWER = 64 * 1024
-"""Maximum bytes of the answer with a token."""
+"""Maximum bytes of the response with a token."""
 _ERROR_CODE = re.compile(r"[a-z_]{1,64}")
 
 
 class Endpoints(NamedTuple):
-    """What the metadata of a provider contains for log-ins."""
+    """What the metadata of a provider contains for logins."""
 
     authorization: str
     """The URL to which browsers are sent."""
@@ -51,7 +51,7 @@ async def fetch_endpoints(issuer: JwtIssuer) -> Endpoints:
 
 
 async def exchange_code(issuer: JwtIssuer, endpoints: Endpoints, code: str, verifier: str, redirect_uri: str) -> bytes:
-    """Return the ID token for the code of a log-in. Raises UpstreamError."""
+    """Return the ID token for the code of a login. Raises UpstreamError."""
     assert issuer.client_id, "checked when the configuration is read"
     secret = issuer.client_secrets[0]
     form = {
@@ -106,7 +106,7 @@ async def _transport(issuer: JwtIssuer) -> AsyncIterator[httpx.AsyncBaseTranspor
 def _url(metadata: Any, name: str, issuer: JwtIssuer) -> str:
     url = metadata.get(name)
     try:
-        # As for signing keys: whoever can change an answer of these could log in as anyone.
+        # As for signing keys: an attacker who can change these responses could log in as anyone.
         found = keys_url(url) if isinstance(url, str) else ""
     except ValueError:
         found = ""

@@ -391,7 +391,7 @@ def test_a_rule_of_owners_has_no_effect_on_a_provider_with_an_owner() -> None:
             '["*", "!gpt-5-pro"]',
             ["gpt-5-pro", "GPT-5-Pro", "ｇｐｔ-5-pro", "gpt-5-pro\u200b", "gpt-5\u3164-pro"],
             ["rule '!gpt-5-pro' also denies 'GPT-5-Pro', 'gpt-5-pro\\u200b', 'gpt-5\u3164-pro', 'ｇｐｔ-5-pro'"],
-            id="case, width and characters without a shape, denied too",
+            id="case, width and invisible characters, denied too",
         ),
         pytest.param(
             '["*", "!gpt-5-pro"]',

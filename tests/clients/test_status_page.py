@@ -78,7 +78,7 @@ MODES = pytest.mark.parametrize("mode", ["withScript", "withoutScript"])
 def test_only_an_admin_key_begins_a_session(mode: str, seen: Any) -> None:
     steps = seen[mode]
     assert steps["before"] == "/status/login"
-    assert steps["wrong"] == "Log-in failed. This key is not an admin key (`admin: true`)."
+    assert steps["wrong"] == "Login failed. This key is not an admin key (`admin: true`)."
     assert steps["cookies"] == [{"httpOnly": True, "sameSite": "Strict", "containsKey": False}]
 
 

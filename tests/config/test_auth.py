@@ -161,7 +161,7 @@ def test_a_configuration_with_logins_can_be_handed_to_another_process(more: str,
 
 CLIENT = f"{JWT}, admin: [admins], client_id: status"
 SERVER = "server: {public_url: 'https://llm.example.com/'}\n"
-NO_URL = "auth.jwt[0].client_id: requires `server.public_url`, to which the issuer sends browsers back"
+NO_URL = "auth.jwt[0].client_id: requires `server.public_url`: the issuer redirects browsers to it"
 
 
 def test_a_client_has_a_secret_and_scopes() -> None:
@@ -221,7 +221,7 @@ def test_the_secret_of_a_client_is_read_from_its_file_and_the_one_before_it_is_k
         (
             SERVER,
             f"{CLIENT}, client_secret: fake, client_scopes: [a b]",
-            ["auth.jwt[0].client_scopes[0]: must be a scope like `openid`, without spaces and quotes; found 'a b'"],
+            ["auth.jwt[0].client_scopes[0]: must be a scope like `openid`, without spaces or quotes; found 'a b'"],
         ),
         (
             SERVER,

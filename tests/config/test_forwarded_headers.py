@@ -17,7 +17,7 @@ SELECTS = (
 ADDRESS = "cannot be forwarded, because it contains addresses of clients"
 CONNECTION = "cannot be forwarded, because it applies to one connection only"
 DESCRIBES = "cannot be forwarded, because it describes the body, which the proxy can change"
-FIELDS = "cannot be forwarded, because it leaves fields out of the response, such as the tokens that it has used"
+FIELDS = "cannot be forwarded, because it removes fields from the response, such as the numbers of tokens used"
 OWN = "cannot be forwarded, because the proxy sets it for its own responses"
 
 

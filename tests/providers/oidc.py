@@ -65,7 +65,7 @@ class OidcProvider:
         self.documents: dict[str, bytes] = {}
         """Path -> a body instead of the right one."""
         self.tokens: dict[str, str] = {}
-        """Code of a log-in -> the ID token for which it is exchanged, once."""
+        """Code of a login -> the ID token for which it is exchanged, once."""
         self.exchanges: list[tuple[str | None, dict[str, str]]] = []
         """The header `Authorization`, and the form, of each exchange."""
         self.redirects: dict[str, str] = {}

@@ -131,10 +131,10 @@ async def test_each_attempt_leaves_a_line_in_the_log_without_the_key(
 
         lines = [record.getMessage() for record in caplog.records if "status page" in record.getMessage()]
         assert lines == [
-            "status page: log-in from 127.0.0.1 rejected: unknown key",
-            "status page: log-in from 127.0.0.1 rejected: not an admin key",
-            "admin: key root: log-in to the status page from 127.0.0.1",
-            "admin: key root: log-out from the status page",
+            "status page: login from 127.0.0.1 rejected: unknown key",
+            "status page: login from 127.0.0.1 rejected: not an admin key",
+            "admin: key root: login to the status page from 127.0.0.1",
+            "admin: key root: logout from the status page",
         ]
 
 
@@ -389,7 +389,7 @@ async def test_attempts_are_limited_per_address(
         assert (limited.status, limited.header("retry-after")) == (429, "60")
         assert b"Retry in 60 s" in limited.body
         await attacker.log_in()
-        line = "status page: log-in from 192.0.2.1 rejected: too many attempts; further ones within a minute are not "
+        line = "status page: login from 192.0.2.1 rejected: too many attempts; further ones within a minute are not "
         assert [message for message in caplog.messages if "too many" in message] == [f"{line}logged"]
         assert (await other.log_in()).status == 303
         await clock.advance(60)

@@ -67,7 +67,7 @@ async def started(config: Config, clock: FakeClock) -> AsyncIterator[Browser]:
 
 
 class Login:
-    """A log-in that a browser has begun."""
+    """A login that a browser has begun."""
 
     def __init__(self, reply: Reply) -> None:
         assert reply.status == 303
@@ -94,7 +94,7 @@ async def back(browser: Browser, **query: str) -> Reply:
 def problem(reply: Reply) -> tuple[int, str]:
     """The status, and the sentence in the page with the form."""
     text = reply.body.decode()
-    return reply.status, text.partition("Log-in failed. ")[2].partition("</p>")[0]
+    return reply.status, text.partition("Login failed. ")[2].partition("</p>")[0]
 
 
 # -- the flow ----------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ async def test_an_administrator_by_claim_gets_a_session(
             "redirect_uri": CALLBACK,
             "client_id": "status",
         }
-    line = f"admin: user jwt:{issuer.issuer}|u-1: log-in to the status page from 127.0.0.1"
+    line = f"admin: user jwt:{issuer.issuer}|u-1: login to the status page from 127.0.0.1"
     assert line in caplog.messages
     assert not any(secret in caplog.text for secret in ("canary", "code-1", state, nonce, verifier))
 
@@ -204,7 +204,7 @@ async def test_on_a_loopback_address_without_https_cookies_have_another_name(
         pytest.param({"groups": None}, 403, id="without the claim"),
         pytest.param({"aud": "models-proxy"}, 401, id="a token for the API"),
         pytest.param({"aud": ["status", "other"], "azp": "other"}, 401, id="given to another client"),
-        pytest.param({"nonce": "another"}, 401, id="of another log-in"),
+        pytest.param({"nonce": "another"}, 401, id="of another login"),
         pytest.param({"nonce": None}, 401, id="without a nonce"),
         pytest.param({"nonce": 7}, 401, id="with a nonce that is no text"),
         pytest.param({"exp": NOW - 61}, 401, id="expired"),
@@ -221,7 +221,7 @@ async def test_other_tokens_begin_no_session(
 
         assert reply.status == status
         assert browser.cookies == {}
-        assert "Log-in failed." in reply.body.decode()
+        assert "Login failed." in reply.body.decode()
 
 
 async def test_a_token_with_the_signature_of_another_key_begins_no_session(
@@ -282,8 +282,8 @@ async def test_a_log_in_that_the_issuer_rejects_is_shown_without_its_text(
         text = "<script>\x1b[2J"
         reply = await back(browser, error=f"access_denied{text}", error_description=text, state=login.query["state"])
 
-        assert problem(reply) == (403, "The issuer rejected the log-in.")
-        assert r"rejected: the issuer answered access_denied<script>\x1b[2J" in caplog.text
+        assert problem(reply) == (403, "The issuer rejected the login.")
+        assert r"rejected: the issuer returned access_denied<script>\x1b[2J" in caplog.text
 
 
 async def test_a_code_that_is_used_twice_is_the_issuers_to_reject(
@@ -296,7 +296,7 @@ async def test_a_code_that_is_used_twice_is_the_issuers_to_reject(
         browser.cookies = cookies
         reply = await back(browser, code="code-1", state=login.query["state"])
 
-        assert problem(reply) == (503, "The issuer cannot be reached, or did not answer as expected.")
+        assert problem(reply) == (503, "The issuer cannot be reached, or its response is invalid.")
         assert f"rejected: status 400 (invalid_grant) of {issuer.issuer}/token" in caplog.text
         assert "canary" not in caplog.text
 
@@ -350,7 +350,7 @@ async def test_metadata_with_other_addresses_are_refused(
     async with started(config(issuer), clock) as browser:
         reply = await browser.get(f"/status/oidc?{urlencode({'issuer': issuer.issuer})}")
 
-        assert problem(reply) == (503, "The issuer cannot be reached, or did not answer as expected.")
+        assert problem(reply) == (503, "The issuer cannot be reached, or its response is invalid.")
 
 
 async def test_an_issuer_that_cannot_be_reached_is_shown(
@@ -361,7 +361,7 @@ async def test_an_issuer_that_cannot_be_reached_is_shown(
         reply = await browser.get("/status/oidc?issuer=http://127.0.0.1:9")
 
         assert reply.status == 503
-        assert "status page: log-in from 127.0.0.1 rejected: connection refused" in caplog.text
+        assert "status page: login from 127.0.0.1 rejected: connection refused" in caplog.text
 
 
 async def test_an_issuer_that_does_not_respond_in_time_is_shown(
@@ -372,7 +372,7 @@ async def test_an_issuer_that_does_not_respond_in_time_is_shown(
         reply = await browser.get(f"/status/oidc?{urlencode({'issuer': issuer.issuer})}")
 
         assert reply.status == 503
-        assert "status page: log-in from 127.0.0.1 rejected: timed out" in caplog.text
+        assert "status page: login from 127.0.0.1 rejected: timed out" in caplog.text
 
 
 @pytest.mark.parametrize("retry_seconds", [5.0, 0.0])
@@ -463,7 +463,7 @@ async def test_a_log_in_ends_when_its_issuer_is_removed_meanwhile(issuer: OidcPr
         login = await begun(browser, issuer)
         await browser.app.replace(config(issuer, ("issuer: ISSUER", "issuer: 'https://login.example.com'")))
 
-        assert problem(await answered(browser, issuer, login)) == (403, "This issuer is not used any more.")
+        assert problem(await answered(browser, issuer, login)) == (403, "This issuer is no longer configured.")
 
 
 async def test_several_issuers_have_several_links(issuer: OidcProvider, clock: FakeClock) -> None:

@@ -181,7 +181,7 @@ async def test_counters_that_do_not_fit_are_reported_and_the_others_are_written(
         await until(lambda: limiter.not_stored > 0)
         lost = limiter.report.not_stored
         assert limiter.shown == {"limits_not_stored": lost}
-    assert "some are not written, and are lost by a restart" in caplog.text
+    assert "some are not written, and are lost on restart" in caplog.text
     async with living(tmp_path, clock) as limiter:
         assert len(limiter.state.scopes) == 100 - lost
     assert 50 < lost < 90

@@ -1,4 +1,4 @@
-"""What needs attention: the providers whose lists or calls do not work, since when, and whom that affects."""
+"""What needs attention: the providers whose lists or calls do not work, since when, and who is affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may see a model: the keys and groups whose rules allow it."""
+"""Who can see a model: the keys and groups whose rules allow it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SeenBy(Struct, frozen=True):
 
 
 class Audience(Struct, frozen=True):
-    """Who may see one model."""
+    """Who can see one model."""
 
     groups: Sequence[SeenBy]
     keys: Sequence[SeenBy]
@@ -42,7 +42,7 @@ class Audience(Struct, frozen=True):
 
 
 def audience(model: str, offers: Sequence[Offer], config: Config, now: float) -> Cooperative[Audience]:
-    """Return who may see a model. `offers`: those that decide on its id; `now`: Unix seconds."""
+    """Return who can see a model. `offers`: those that decide on its id; `now`: Unix seconds."""
     known: dict[Policy, bool] = {}
 
     def allows(rules: Sequence[str]) -> Cooperative[bool]:

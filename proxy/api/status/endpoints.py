@@ -1,6 +1,6 @@
 """`/status.json` and the pages below `/status`. For administrators.
 
-What they need is imported at the first request: most proxies are never asked.
+What they need is imported at the first request: most servers never need it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from proxy.upstream.oidc import Endpoints, exchange_code, fetch_endpoints
 
 START_PATH, CALLBACK_PATH = "/status/oidc", "/status/oidc/callback"
 LOGIN_SECONDS = 600
-"""How long a log-in at the issuer can take."""
+"""How long a login at the issuer can take."""
 ENDPOINTS_SECONDS = 300.0
 """How long the metadata of an issuer are used."""
 _MAX_PARAMETERS = 20
@@ -47,7 +47,7 @@ _log = logging.getLogger("models_proxy")
 
 
 class _State(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A log-in that was begun, in a cookie of its browser."""
+    """A login in progress, in a cookie of its browser."""
 
     issuer: _Text
     state: _Text
@@ -114,7 +114,7 @@ class IssuerLogin:
         return partial(self._start, head, issuer)
 
     def callback(self, head: RequestHead, caller: Caller) -> Handler:
-        """The issuer has sent the browser back. Raises BadRequest."""
+        """Handle the redirect from the issuer. Raises BadRequest."""
         try:
             given = parse_qsl(head.query.decode("latin-1"), max_num_fields=_MAX_PARAMETERS)
         except ValueError:
@@ -157,14 +157,14 @@ class IssuerLogin:
             session, caller = await self._log_in(self._begun(head, parameters), parameters)
         except (LoginFailed, UpstreamError) as error:
             return await self._failure(head, error)
-        _log.info("admin: %s: log-in to the status page from %s", caller.who, self._attempts.client_of(head))
+        _log.info("admin: %s: login to the status page from %s", caller.who, self._attempts.client_of(head))
         value, seconds = self._sealed.cookie_of(session)
         cookies = [set_cookie(SESSION, value, seconds, secure=self._is_secure), self._deleted]
-        # A page, not a redirect: browsers do not send cookies that are Strict with redirects that another site began.
+        # A page, not a redirect: browsers do not send cookies that are Strict with redirects from another site.
         return html_response(head, await render("logged_in.html", base=self._base), 200, cookies)
 
     def _begun(self, head: RequestHead, parameters: Mapping[str, str]) -> _State:
-        """Return the log-in that this browser has begun. Raises LoginFailed."""
+        """Return the login that was started in this browser. Raises LoginFailed."""
         sealed = self._sealed.open_state(_PURPOSE, cookie_value(head.headers, LOGIN) or b"")
         try:
             begun = _decode(sealed or b"")
@@ -172,20 +172,20 @@ class IssuerLogin:
             begun = None
         given = parameters.get("state", "").encode("utf-8", "replace")
         if begun is None or self._clock.time() >= begun.expires or not hmac.compare_digest(begun.state.encode(), given):
-            text = f"This log-in was not begun in this browser at {self._public_url}, or took too long. Try again."
-            raise LoginFailed(400, text, "no log-in with this state was begun")
+            text = f"This login was not started in this browser at {self._public_url}, or it took too long. Try again."
+            raise LoginFailed(400, text, "unknown or expired state")
         if parameters.get("iss", begun.issuer) != begun.issuer:  # RFC 9207
-            raise LoginFailed(400, "The log-in was answered by another issuer.", "answered by another issuer")
+            raise LoginFailed(400, "The response is from another issuer.", "response from another issuer")
         return begun
 
     async def _log_in(self, begun: _State, parameters: Mapping[str, str]) -> tuple[Session, Caller]:
         """Raises LoginFailed and UpstreamError."""
         issuer = self._callers.clients.get(begun.issuer)
         if issuer is None:
-            raise LoginFailed(403, "This issuer is not used any more.", "the issuer was removed")
+            raise LoginFailed(403, "This issuer is no longer configured.", "issuer no longer configured")
         if "code" not in parameters:
-            reason = f"the issuer answered {parameters.get('error', 'without a code')[:100]}"
-            raise LoginFailed(403, "The issuer rejected the log-in.", reason)
+            reason = f"the issuer returned {parameters.get('error', 'no code')[:100]}"
+            raise LoginFailed(403, "The issuer rejected the login.", reason)
         endpoints = await self._endpoints_of(issuer)
         token = await exchange_code(issuer, endpoints, parameters["code"], begun.verifier, self._redirect_uri)
         try:
@@ -193,10 +193,10 @@ class IssuerLogin:
         except Forbidden as error:
             raise LoginFailed(403, "You are not an administrator of this proxy.", error.message) from None
         except InvalidKey:
-            raise LoginFailed(401, "The issuer sent a token that is not valid here.", "invalid ID token") from None
+            raise LoginFailed(401, "The issuer returned an invalid ID token.", "invalid ID token") from None
         except LoginUnavailable:
             text = "The issuer cannot be reached. Try again later."
-            raise LoginFailed(503, text, "its signing keys cannot be fetched") from None
+            raise LoginFailed(503, text, "signing keys cannot be fetched") from None
 
     async def _validated(self, token: bytes, issuer: JwtIssuer, nonce: str) -> tuple[Session, Caller]:
         """Raises Forbidden, InvalidKey and LoginUnavailable."""
@@ -219,7 +219,7 @@ class IssuerLogin:
 
     async def _failure(self, head: RequestHead, error: LoginFailed | UpstreamError) -> RawResponse:
         if isinstance(error, UpstreamError):
-            error = LoginFailed(503, "The issuer cannot be reached, or did not answer as expected.", error.reason)
+            error = LoginFailed(503, "The issuer cannot be reached, or its response is invalid.", error.reason)
         return await self._failure_page(head, error, [self._deleted])
 
     @property

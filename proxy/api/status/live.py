@@ -31,7 +31,7 @@ class RunningCall(Struct, frozen=True):
     stream: bool
     attempts: int
     seconds: float
-    """Since its begin."""
+    """Since its start."""
 
 
 class Part(Struct, frozen=True, array_like=True):

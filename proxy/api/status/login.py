@@ -78,7 +78,7 @@ class StatusLogin:
         """End the session, in all processes. The gate has checked the form."""
         if head.session:
             await self.sessions.end(head.session)
-            _log.info("admin: %s: log-out from the status page", caller.who)
+            _log.info("admin: %s: logout from the status page", caller.who)
         deleted = set_cookie(SESSION, "", 0, secure=has_secure_cookies(head.headers))
         return redirect(head, self._base + LOGIN_PATH, [deleted])
 
@@ -92,7 +92,7 @@ class StatusLogin:
             session, caller = self._begin(head, (await read_form(head, receive)).get("key", ""))
         except LoginFailed as failed:
             return await self._failure(head, failed)
-        _log.info("admin: %s: log-in to the status page from %s", caller.who, self._attempts.client_of(head))
+        _log.info("admin: %s: login to the status page from %s", caller.who, self._attempts.client_of(head))
         value, seconds = self.sessions.sealed.cookie_of(session)
         cookie = set_cookie(SESSION, value, seconds, secure=has_secure_cookies(head.headers))
         return redirect(head, f"{self._base}/status", [cookie])
@@ -112,7 +112,7 @@ class StatusLogin:
         """Return the form, with the problem."""
         if failed.reason:
             client = self._attempts.client_of(head)
-            _log.warning("status page: log-in from %s rejected: %s", client, printable(failed.reason))
+            _log.warning("status page: login from %s rejected: %s", client, printable(failed.reason))
         retry = [(b"retry-after", b"%d" % failed.seconds)] if failed.seconds else []
         return html_response(head, await self._page(failed), failed.status, [*retry, *headers])
 

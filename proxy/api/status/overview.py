@@ -81,7 +81,7 @@ def notice(report: Mapping[str, Any], fetched: str, reloaded: str) -> str:
     if provider is None:
         return ""
     if provider["last_error"]:
-        return f"List of {fetched} fetched: {provider['state']}: {provider['last_error']['reason']}"
+        return f"List of {fetched}: {provider['state']}: {provider['last_error']['reason']}"
     return f"List of {fetched} fetched: {provider['state']}, {provider['models']:,} models."
 
 

@@ -14,7 +14,7 @@ _NAMES = (b"sec-fetch-site", b"origin", b"host")
 def check_same_origin(headers: Iterable[Header], public_url: str | None, *, must_be_known: bool = False) -> None:
     """Raises CrossSiteRequest for a request that a browser has sent for a page of another origin.
 
-    `public_url`: the URL of this server. `must_be_known`: reject requests that do not say it; all browsers do.
+    `public_url`: the URL of this server. `must_be_known`: reject requests without an origin; all browsers send it.
     """
     given: dict[bytes, list[bytes]] = {name: [] for name in _NAMES}
     for name, value in headers:

@@ -34,7 +34,7 @@ class SessionKeeper(Protocol):
 
 
 class LoginFailed(Exception):
-    """A log-in has failed. The page with the form shows why."""
+    """A login has failed. The page with the form shows why."""
 
     def __init__(self, status: int, text: str, reason: str, seconds: int = 0) -> None:
         """`text`: for the user; `reason`: for the log, "" for no line; `seconds`: until another attempt is allowed."""

@@ -1,6 +1,6 @@
 """Collects what the status page shows, from all processes that serve the port.
 
-What it needs is imported at the first request: most proxies are never asked.
+What it needs is imported at the first request: most servers never need it.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ def top(
     """Watch providers, keys and calls of a running server. An admin key is required.
 
     What needs attention comes first. Rates are those of the last 60 seconds, times to first byte (p50, p95) those of
-    the last full minute with calls. Narrow terminals lack columns, low ones lack rows. Without a terminal, one table
-    is printed, with all columns and rows.
+    the last full minute with calls. Narrow terminals show fewer columns, short ones fewer rows. Without a terminal, one
+    table is printed, with all columns and rows.
 
     \b
     Keys: q, Ctrl-C  quit
@@ -62,8 +62,8 @@ def top(
 
     \b
     Exit code: 0  shown
-               1  no response at the start, or no admin key; a server that
-                  fails later is asked again
+               1  no response to the first request, or no admin key; later
+                  requests that fail are retried
                2  usage error
 
     \b

@@ -1,4 +1,4 @@
-"""Tables that fit a terminal: narrow ones lack columns, low ones lack rows, and no line wraps."""
+"""Tables that fit a terminal: narrow ones show fewer columns, short ones fewer rows, and no line wraps."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from proxy.server.workers.messages import Claimed, Claims, Message, Report, Rest
 MAX_LATE = 1000
 """Claims without a reply in time, which are returned when it arrives. Beyond, the oldest are not returned."""
 _DROPPED = (
-    "limits: more than %d claims have no reply of the supervisor: the oldest are not returned, and stay counted if "
+    "limits: more than %d claims have no reply from the supervisor; the oldest are not returned, and stay counted if "
     "they are granted late"
 )
 

@@ -239,7 +239,7 @@ async def test_a_fetch_that_fails_says_why(fetch: FakeFetch, clock: FakeClock) -
         page = await overview_of(app, "?fetched=b")
         unknown = await overview_of(app, "?fetched=%3Cscript%3E")
 
-    assert page.one("p", class_="notice").text == "List of b fetched: stale: 503 Service Unavailable"
+    assert page.one("p", class_="notice").text == "List of b: stale: 503 Service Unavailable"
     assert unknown.all("p", class_="notice") == []
 
 

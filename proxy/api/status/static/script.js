@@ -51,7 +51,7 @@
         }
         if (connection.textContent) connection.textContent = "";
       } catch (error) {
-        const text = "Not updated: the server does not answer.";
+        const text = "Not updated: the server does not respond.";
         if (connection.textContent !== text) connection.textContent = text;
       }
       setTimeout(refresh, REFRESH);
