@@ -39,6 +39,7 @@ class TerminalScreen:
         os.set_blocking(self._awake, False)
         os.set_blocking(self._waker, False)
         self._shown = ""
+        self._must_stop = False
 
     def size(self) -> tuple[int, int]:
         """At least one column and two lines."""
@@ -57,6 +58,9 @@ class TerminalScreen:
         ready, _, _ = select.select(sources, [], [], timeout)
         if self._awake in ready:
             os.read(self._awake, _KEYS)
+        if self._must_stop:
+            self._stop()
+            return ""
         if self._stdin not in ready:
             return ""
         data = os.read(self._stdin, _KEYS) if self._stdin is not None else b""
@@ -84,12 +88,17 @@ class TerminalScreen:
             if self._stdin is not None and self._modes is not None:
                 termios.tcsetattr(self._stdin, termios.TCSADRAIN, self._modes)
 
-    def stop(self, number: int, frame: FrameType | None) -> None:
+    def stop_soon(self, number: int, frame: FrameType | None) -> None:
+        """Let `keys` stop the process: a signal handler may run within a write."""
+        self._must_stop = True
+        self.wake()
+
+    def _stop(self) -> None:
         """Stop the process (Ctrl-Z) with a restored terminal, and continue later."""
+        self._must_stop = False
         self.leave()
         os.kill(os.getpid(), signal.SIGSTOP)
         self.enter()
-        self.wake()
 
 
 @contextmanager
@@ -101,7 +110,8 @@ def opened(output: Output, stdin: TextIO, stdout: TextIO) -> Iterator[TerminalSc
     screen = TerminalScreen(output, stdin, stdout)
     handlers = {
         **dict.fromkeys(_END, _exit),
-        signal.SIGTSTP: screen.stop,
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTSTP: screen.stop_soon,
         signal.SIGWINCH: lambda number, frame: screen.wake(),
     }
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
