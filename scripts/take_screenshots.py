@@ -79,6 +79,7 @@ async def take(directory: Path) -> None:
     assert chromium, "install chromium"
     clock, fetch = FakeClock(time=BEGIN), FakeFetch()
     chance = random.Random(20)  # noqa: S311  # always the same picture
+    random.seed(20)  # the jitter of refreshes
     for name, models in MODELS.items():
         fetch.lists(name, *({"id": model, "owned_by": name} for model in models))
     async with serving(config_of(config_text()), fetch, clock) as served:

@@ -58,7 +58,7 @@ _decode = msgspec.msgpack.Decoder(Session).decode
 
 
 class Sessions:
-    """Seals and opens the sessions of a deployment, and knows which were ended."""
+    """Seals and opens the sessions of a deployment, and keeps the ids of ended ones."""
 
     def __init__(self, time: Callable[[], float], secret: bytes = b"") -> None:
         """`time` returns Unix seconds; `secret`: that of the deployment, b"" for a new one."""
@@ -109,17 +109,17 @@ class Sessions:
         return CookieValue(self.seal_state(b"session", _encode(session)), seconds)
 
     def open(self, value: bytes) -> Session | None:
-        """Return the session in the value of a cookie; None if it is not ours, has expired or was ended."""
+        """Return the session in the value of a cookie; None if it was not sealed here, has expired or was ended."""
         payload = self.open_state(b"session", value)
         try:
             session = _decode(payload or b"")
-        except msgspec.MsgspecError:  # not ours, or of another version
+        except msgspec.MsgspecError:  # of another program or version
             return None
         is_valid = self._time() < session.expires and session.id not in self._ended
         return session if is_valid else None
 
     def proves(self, session: Session, login: bytes) -> bool:
-        """Whether a session was begun with this secret of a login."""
+        """Whether a session was started with this secret of a login."""
         return any(hmac.compare_digest(_mac(each, b"proof", login), session.proof) for each in self._secrets)
 
     def end(self, session_id: bytes, expires: float) -> None:

@@ -38,7 +38,7 @@ _log = logging.getLogger("models_proxy")
 class SharedUsage:
     """Adds the usage of this process to the store, and reads that of all processes for queries.
 
-    What was added is removed from `usage`, so that it contains what no other process can know.
+    What was added is removed from `usage`, so that it contains only what no other process has.
     """
 
     def __init__(self, usage: Usage, store: UsageStore, clock: Clock) -> None:

@@ -27,8 +27,8 @@ _OF_PROVIDER: frozenset[CallOutcome] = frozenset({"rate_limited", "failed", "tim
 """Errors that a provider caused: not those of a request that it rejected."""
 _FAILED: frozenset[Outcome] = frozenset({"rate_limited", "failed", "timeout", "interrupted"})
 _BOUNDS = tuple(0.01 * 1.25**step for step in range(44))
-"""Upper bounds of times to first byte, in seconds: up to two and a half minutes, so close that percentiles are exact
-to a quarter."""
+"""Upper bounds of times to first byte, in seconds: up to two and a half minutes, so close that percentiles are
+accurate to 25 %."""
 
 
 class ProviderMinute(Struct, array_like=True):

@@ -70,15 +70,15 @@ async def exchange_code(issuer: JwtIssuer, endpoints: Endpoints, code: str, veri
         request = httpx.Request("POST", endpoints.token, headers=headers, data=form)
         response = await transport.handle_async_request(request)
         try:
-            answer: Any = decode_or_none(await response.aread())
+            body: Any = decode_or_none(await response.aread())
         finally:
             await response.aclose()
-    answer = answer if isinstance(answer, dict) else {}
+    body = body if isinstance(body, dict) else {}
     if response.status_code != 200:
-        error = answer.get("error")
+        error = body.get("error")
         code_of_error = f" ({error})" if isinstance(error, str) and _ERROR_CODE.fullmatch(error) else ""
         raise UpstreamError("status", f"status {response.status_code}{code_of_error} of {endpoints.token}")
-    token = answer.get("id_token")
+    token = body.get("id_token")
     if not isinstance(token, str) or not token.isascii():
         raise UpstreamError("invalid_response", f"no `id_token` from {endpoints.token}")
     return token.encode()

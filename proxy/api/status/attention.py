@@ -68,7 +68,7 @@ def problems(
 ) -> Cooperative[Sequence[Problem]]:
     """The problems of providers, in their order. `expired`: public ids of lists that have expired, by provider;
     `usage`: calls by key and model, None if it is not known."""
-    begun = since(feed)
+    started = since(feed)
     found: list[Problem] = []
     affected = [
         each
@@ -82,7 +82,7 @@ def problems(
         ids = sorted(set(each.ids), key=lambda model: (bool(others.get(model, frozenset()) - {name}), model))
         alone = sum(not others.get(model, frozenset()) - {name} for model in ids)
         yield
-        start = begun.get((name, each.part))
+        start = started.get((name, each.part))
         found.append(
             Problem(
                 name,
@@ -106,14 +106,14 @@ def needs_attention(report: Report, calls: Calls) -> bool:
 
 def since(feed: Feed) -> Mapping[tuple[str, str], float]:
     """Provider and part -> since when it does not work, in Unix seconds. Parts that work are not contained."""
-    begun: dict[tuple[str, str], float] = {}
+    started: dict[tuple[str, str], float] = {}
     for change in feed.changes:
         if change.part:
             if change.type == "provider_recovered":
-                begun.pop((change.provider, change.part), None)
+                started.pop((change.provider, change.part), None)
             else:
-                begun.setdefault((change.provider, change.part), change.at)
-    return begun
+                started.setdefault((change.provider, change.part), change.at)
+    return started
 
 
 def _affected(report: Report, calls: Calls, offers: Sequence[Offer], expired: frozenset[str]) -> Sequence[_Affected]:

@@ -72,7 +72,7 @@ def audience(model: str, offers: Sequence[Offer], config: Config, now: float) ->
 
 
 def _may_call(name: str, call: bool | None) -> bool:
-    """Members of a group can call unless it says no; requests without a key only if it says yes."""
+    """Members of a group can call unless `call` is false; requests without a key only if it is true."""
     return bool(call) if name == "default" else call is not False
 
 

@@ -21,7 +21,7 @@ _PREFIX = "__Host-"
 
 
 def cookie_value(headers: Iterable[Header], name: str) -> bytes | None:
-    """Return the value of a cookie of ours, None without one or if it is repeated. `name`: without the prefix."""
+    """Return the value of one of these cookies, None if it is missing or repeated. `name`: without the prefix."""
     headers = [*headers]
     names = [_PREFIX + name, name] if is_on_loopback(headers) else [_PREFIX + name]
     cookies = b";".join(value for header, value in headers if header == b"cookie")

@@ -142,8 +142,8 @@ class IssuerLogin:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
-        begun = _State(issuer.issuer, state, nonce, verifier, self._clock.time() + LOGIN_SECONDS)
-        sealed = self._sealed.seal_state(_PURPOSE, _encode(begun))
+        pending = _State(issuer.issuer, state, nonce, verifier, self._clock.time() + LOGIN_SECONDS)
+        sealed = self._sealed.seal_state(_PURPOSE, _encode(pending))
         # Not Strict: the issuer, another site, sends the browser back.
         cookie = set_cookie(LOGIN, sealed, LOGIN_SECONDS, secure=self._is_secure, is_strict=False)
         separator = "&" if "?" in endpoints.authorization else "?"
@@ -154,7 +154,7 @@ class IssuerLogin:
     ) -> RawResponse:
         try:
             self._attempts.check(head)
-            session, caller = await self._log_in(self._begun(head, parameters), parameters)
+            session, caller = await self._log_in(self._pending(head, parameters), parameters)
         except (LoginFailed, UpstreamError) as error:
             return await self._failure(head, error)
         _log.info("admin: %s: login to the status page from %s", caller.who, self._attempts.client_of(head))
@@ -163,33 +163,37 @@ class IssuerLogin:
         # A page, not a redirect: browsers do not send cookies that are Strict with redirects from another site.
         return html_response(head, await render("logged_in.html", base=self._base), 200, cookies)
 
-    def _begun(self, head: RequestHead, parameters: Mapping[str, str]) -> _State:
+    def _pending(self, head: RequestHead, parameters: Mapping[str, str]) -> _State:
         """Return the login that was started in this browser. Raises LoginFailed."""
         sealed = self._sealed.open_state(_PURPOSE, cookie_value(head.headers, LOGIN) or b"")
         try:
-            begun = _decode(sealed or b"")
+            pending = _decode(sealed or b"")
         except msgspec.MsgspecError:
-            begun = None
+            pending = None
         given = parameters.get("state", "").encode("utf-8", "replace")
-        if begun is None or self._clock.time() >= begun.expires or not hmac.compare_digest(begun.state.encode(), given):
+        if (
+            pending is None
+            or self._clock.time() >= pending.expires
+            or not hmac.compare_digest(pending.state.encode(), given)
+        ):
             text = f"This login was not started in this browser at {self._public_url}, or it took too long. Try again."
             raise LoginFailed(400, text, "unknown or expired state")
-        if parameters.get("iss", begun.issuer) != begun.issuer:  # RFC 9207
+        if parameters.get("iss", pending.issuer) != pending.issuer:  # RFC 9207
             raise LoginFailed(400, "The response is from another issuer.", "response from another issuer")
-        return begun
+        return pending
 
-    async def _log_in(self, begun: _State, parameters: Mapping[str, str]) -> tuple[Session, Caller]:
+    async def _log_in(self, pending: _State, parameters: Mapping[str, str]) -> tuple[Session, Caller]:
         """Raises LoginFailed and UpstreamError."""
-        issuer = self._callers.clients.get(begun.issuer)
+        issuer = self._callers.clients.get(pending.issuer)
         if issuer is None:
             raise LoginFailed(403, "This issuer is no longer configured.", "issuer no longer configured")
         if "code" not in parameters:
             reason = f"the issuer returned {parameters.get('error', 'no code')[:100]}"
             raise LoginFailed(403, "The issuer rejected the login.", reason)
         endpoints = await self._endpoints_of(issuer)
-        token = await exchange_code(issuer, endpoints, parameters["code"], begun.verifier, self._redirect_uri)
+        token = await exchange_code(issuer, endpoints, parameters["code"], pending.verifier, self._redirect_uri)
         try:
-            return await self._validated(token, issuer, begun.nonce)
+            return await self._validated(token, issuer, pending.nonce)
         except Forbidden as error:
             raise LoginFailed(403, "You are not an administrator of this proxy.", error.message) from None
         except InvalidKey:

@@ -39,7 +39,7 @@ class SigningKeys(KeySource, Protocol):
 
 
 class StatusLogin:
-    """The endpoints. Each attempt leaves a line in the log, without the key."""
+    """The endpoints. Each attempt is logged, without the key."""
 
     def __init__(
         self, config: Config, access: Access, sessions: SessionKeeper, clock: Clock, signing_keys: SigningKeys

@@ -51,7 +51,7 @@ def overview(report: Mapping[str, Any]) -> Cooperative[dict[str, Any]]:
 
 
 def _watched(report: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
-    """What does not need attention yet, or is wanted: failed fetches, failed calls, and skipped providers."""
+    """What does not need attention yet, or is configured: failed fetches, failed calls, and skipped providers."""
     with_problem = {problem["provider"] for problem in report["attention"]}
     for provider in report["providers"]:
         name = provider["name"]

@@ -44,10 +44,10 @@ class Facts(Struct, frozen=True):
 def report(facts: Facts) -> Cooperative[dict[str, Any]]:
     """Return the report as JSON values."""
     live, details = facts.live, dict(facts.details)
-    begun = since(facts.feed)
+    started = since(facts.feed)
     providers = []
     for provider in details.pop("providers"):
-        providers.append(_provider(provider, facts, begun))
+        providers.append(_provider(provider, facts, started))
         yield
     skipped = details.pop("skipped")
     keys = yield from _keys(live.hour)
@@ -81,7 +81,9 @@ def _date(seconds: float | None) -> str | None:
     return None if seconds is None else date(seconds)
 
 
-def _provider(of_health: Mapping[str, Any], facts: Facts, begun: Mapping[tuple[str, str], float]) -> Mapping[str, Any]:
+def _provider(
+    of_health: Mapping[str, Any], facts: Facts, started: Mapping[tuple[str, str], float]
+) -> Mapping[str, Any]:
     name = of_health["name"]
     live = facts.live
     minutes = live.hour.of_provider(name)
@@ -89,8 +91,8 @@ def _provider(of_health: Mapping[str, Any], facts: Facts, begun: Mapping[tuple[s
     total = total_of(minutes)
     return {
         **of_health,
-        "state_since": _date(begun.get((name, "list"))),
-        "calls_since": _date(begun.get((name, "calls"))),
+        "state_since": _date(started.get((name, "list"))),
+        "calls_since": _date(started.get((name, "calls"))),
         "max_in_flight": processes * facts.limits.get(name, 0),
         "last_hour": {
             "calls": total.calls,

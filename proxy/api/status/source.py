@@ -108,7 +108,7 @@ class StatusSource:
         looking = asyncio.create_task(self._health.look())
         answers = await workers.values("status", own)
         await looking
-        # An answer can be of a process with another configuration.
+        # A response can be from a process with another configuration.
         mine = self._health.calls_of_this()
         live = await run_yielding(together(answers.parts, now, answers.generations))
         return replace(live, calls={**mine, **live.calls})

@@ -136,7 +136,7 @@ async def test_what_was_late_is_bounded_and_what_is_lost_is_reported(caplog: pyt
     limits.receive_late(Claimed(1100, False, [Usage(1, 0.0, 60.0)], 2))
     limits.receive_late(Claimed(1099, True, [Usage(1, 0.0, 60.0)], 2))
     assert (limits.processes, limits.dropped) == (1, {"late": 100})
-    assert caplog.text.count("claims have no reply of the supervisor") == 1
+    assert caplog.text.count("claims have no reply from the supervisor") == 1
     assert told == [Report([Claim("key:a", "requests", "m", 5, -1)])]
 
 
