@@ -30,6 +30,8 @@ class SlidingWindow(Struct, gc=False):
     debt: int = 0
     _expires_at: float = math.inf
     """When the oldest entry expires."""
+    _slot_ends_at: float = 0.0
+    """Until then, what is added belongs to the newest entry."""
     # Pairs of a time and a count, the oldest first. An array is small, and the garbage collector does not scan it.
     _entries: array[float] = field(default_factory=lambda: array("d"))
 
@@ -40,6 +42,7 @@ class SlidingWindow(Struct, gc=False):
 
     def set_limit(self, limit: int) -> None:
         self.limit = limit
+        self._slot_ends_at = 0.0
 
     def advance(self, at: Moment) -> None:
         """Drop what has expired."""
@@ -60,17 +63,17 @@ class SlidingWindow(Struct, gc=False):
             amount = fits
         self.used += amount
         entries = self._entries
-        if entries:
-            last = entries[-2]
-            grain = 0.0 if limit <= EXACT else self.seconds / SLOTS
-            if last >= now or (grain > 0.0 and last // grain == now // grain):  # in the same slot
-                entries[-1] += amount
-                if now > last:
-                    entries[-2] = now
-                    if len(entries) == 2:
-                        self._expires_at = now + self.seconds
-                return
-        else:
+        if entries and (now < self._slot_ends_at or now <= entries[-2]):
+            entries[-1] += amount
+            if now > entries[-2]:
+                entries[-2] = now
+                if len(entries) == 2:
+                    self._expires_at = now + self.seconds
+            return
+        if limit > EXACT:
+            grain = self.seconds / SLOTS
+            self._slot_ends_at = (now // grain + 1) * grain
+        if not entries:
             self._expires_at = now + self.seconds
         entries.append(now)
         entries.append(amount)
@@ -126,6 +129,7 @@ class SlidingWindow(Struct, gc=False):
     def replace(self, entries: Iterable[tuple[float, int]], debt: int) -> None:
         """Replace everything by these entries, the oldest first."""
         del self._entries[:]
+        self._slot_ends_at = 0.0
         self.used = self.debt = debt
         for time, count in entries:
             self._append(time, count)
