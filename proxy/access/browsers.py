@@ -1,8 +1,12 @@
-"""Protect a proxy without keys from web pages: any page that its user visits can send requests to loopback addresses.
+"""Protect from web pages what browsers can send for them without a key.
+
+A proxy without keys: any page that its user visits can send requests to loopback addresses.
 
 A page of a foreign origin cannot read responses, but some requests are sent all the same; and a page whose host name
 resolves to a loopback address (DNS rebinding) has the origin of the proxy. With keys none of this is a risk: a page
 does not have a key, and browsers do not add it.
+
+Behind a login proxy: that adds who the user is to whatever the browser of the user sends, also for a foreign page.
 """
 
 from __future__ import annotations
@@ -10,11 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from proxy.asgi import Header
 from proxy.config.addresses import is_loopback
 from proxy.config.server import Server
 from proxy.errors import ContentTypeRequired, HostNotAllowed, OriginNotAllowed
+
+_NAMES = (b"sec-fetch-site", b"origin", b"host")
 
 
 class BrowserGuard:
@@ -51,6 +58,39 @@ class BrowserGuard:
         if host in self._hosts or host.endswith(".localhost") or is_loopback(host):
             return True
         return self._allows_addresses and _is_address(host)
+
+
+def check_page(headers: Iterable[Header], server: Server) -> None:
+    """Raises OriginNotAllowed for a request of a page of a foreign origin, unless that is in `server.cors`."""
+    headers = [*headers]
+    if is_of_another_origin(headers, server.public_url):
+        origins = [value for name, value in headers if name == b"origin"]
+        if len(origins) != 1 or origins[0].decode("latin-1") not in server.cors:
+            raise OriginNotAllowed(
+                "the login of a user is used for web pages of the proxy and of configured origins only"
+            )
+
+
+def is_of_another_origin(headers: Iterable[Header], public_url: str | None, *, must_be_known: bool = False) -> bool:
+    """Whether a browser has sent a request for a page of another origin.
+
+    `public_url`: the URL of this server. `must_be_known`: the result for requests that do not say it; all browsers do.
+    """
+    given: dict[bytes, list[bytes]] = {name: [] for name in _NAMES}
+    for name, value in headers:
+        if name in given:
+            given[name].append(value)
+    sites, origins, hosts = given.values()
+    if any(len(values) > 1 for values in (sites, origins, hosts)):
+        return True
+    if sites:  # sent on HTTPS and loopback only
+        return sites[0] != b"same-origin"
+    if origins:
+        own = {hosts[0].lower()} if hosts else set()
+        if public_url:
+            own.add(urlsplit(public_url).netloc.encode().lower())
+        return origins[0].partition(b"://")[2].lower() not in own
+    return must_be_known
 
 
 def _host_name(value: bytes) -> str:

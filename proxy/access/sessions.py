@@ -23,6 +23,8 @@ MAX_SEALED = 3800
 """Characters of a sealed value. Browsers store cookies of 4096 with their names and attributes."""
 MAX_ENDED = 10_000
 """Sessions that were ended before they expired. Beyond them, those that were ended first are dropped."""
+MAX_CLOCK_DIFFERENCE = 3600.0
+"""Seconds by which the clock of the replica where a session began can be ahead."""
 _MAX_SECRETS = 3
 _ID_BYTES = 16
 _MAC_BYTES = 32
@@ -125,7 +127,7 @@ class Sessions:
     def end(self, session_id: bytes, expires: float) -> None:
         """End a session before it expires (Unix seconds)."""
         now = self._time()
-        if session_id in self._ended or not now < expires <= now + SESSION_SECONDS + 1:
+        if session_id in self._ended or not now < expires <= now + SESSION_SECONDS + MAX_CLOCK_DIFFERENCE:
             return
         self._ended[session_id] = expires
         while self._ended and (len(self._ended) > MAX_ENDED or next(iter(self._ended.values())) <= now):

@@ -85,18 +85,17 @@ class HostNotAllowed(ApiError):
 
 
 class OriginNotAllowed(ApiError):
-    """A web page of an origin that is not configured, while no keys are configured."""
+    """A web page of an origin that is not configured, while no keys are configured, or with the login of its user."""
 
     status = 403
     type = "permission_error"
     code = "origin_not_allowed"
     hint = "Add the origin to `server.cors`."
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The origin of this request is not allowed: this proxy has no API keys, so it accepts requests of web "
-            "pages of configured origins only. Add the origin to `server.cors`."
-        )
+    def __init__(
+        self, why: str = "this proxy has no API keys, so it accepts requests of web pages of configured origins only"
+    ) -> None:
+        super().__init__(f"The origin of this request is not allowed: {why}. Add the origin to `server.cors`.")
 
 
 class CrossSiteRequest(ApiError):

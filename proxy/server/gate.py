@@ -6,10 +6,12 @@ import logging
 from functools import partial
 
 from proxy.access import Caller, Policy
+from proxy.access.browsers import check_page
 from proxy.access.jwt import SigningKeyNeeded
 from proxy.api.changes import ATOM_PATH, with_password
 from proxy.api.http import error_response, key_in_query
 from proxy.api.request import RequestHead
+from proxy.api.routes import READ
 from proxy.asgi import Handler, RawResponse, Receive, Send
 from proxy.errors import (
     ApiError,
@@ -23,7 +25,14 @@ from proxy.errors import (
 )
 from proxy.server.added_headers import with_page_headers
 from proxy.server.deployment import Deployment
-from proxy.server.status_gate import STATUS_PATH, answer_status, is_status_path, login_redirect
+from proxy.server.status_gate import (
+    STATUS_PATH,
+    SessionCheckNeeded,
+    answer_status,
+    check_session,
+    is_status_path,
+    login_redirect,
+)
 
 _PROBE = Caller(None, Policy(()))
 
@@ -47,8 +56,8 @@ def decide(deployment: Deployment, head: RequestHead) -> RawResponse | Handler:
         if not head.route:
             routes.correct(head)
         outcome = _answer(deployment, head, is_outside=is_outside)
-    except SigningKeyNeeded as needed:
-        return partial(_answer_later, deployment, head, needed.issuer, is_outside)
+    except (SigningKeyNeeded, SessionCheckNeeded) as needed:
+        return partial(_answer_later, deployment, head, needed, is_outside)
     except Exception as error:
         outcome = _refusal(deployment, head, error)
     return without_body(outcome) if head.method == "HEAD" and isinstance(outcome, RawResponse) else outcome
@@ -67,6 +76,9 @@ def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> R
         if head.path == ATOM_PATH:
             head.credentials = with_password(head.credentials)
         caller = deployment.access.caller_of(head)
+        if caller.is_user and not head.credentials and head.method not in READ:
+            # A login proxy has added who the user is: also to what a page of another site sends (CSRF).
+            check_page(head.headers, deployment.config.server)
     if caller.admin:
         head.add_headers = deployment.add_headers_for_admins
     return _serve(deployment, head, caller, is_outside=is_outside)
@@ -86,15 +98,23 @@ def _serve(deployment: Deployment, head: RequestHead, caller: Caller, *, is_outs
 
 
 async def _answer_later(
-    deployment: Deployment, head: RequestHead, issuer: str, is_outside: bool, receive: Receive, send: Send
+    deployment: Deployment,
+    head: RequestHead,
+    needed: SigningKeyNeeded | SessionCheckNeeded,
+    is_outside: bool,
+    receive: Receive,
+    send: Send,
 ) -> RawResponse | None:
-    """Decide when the signing keys of an issuer were fetched, and respond. Raises ApiError."""
-    for _ in deployment.config.auth.jwt:  # a request can have tokens of several issuers
-        await deployment.fetch_keys(issuer)
+    """Decide when everything that is needed for it was fetched, and respond. Raises ApiError."""
+    for _ in range(1 + len(deployment.config.auth.jwt)):  # a session, and tokens of several issuers
+        if isinstance(needed, SessionCheckNeeded):
+            await check_session(deployment, head, needed.session)
+        else:
+            await deployment.fetch_keys(needed.issuer)
         try:
             outcome = _answer(deployment, head, is_outside=is_outside)
-        except SigningKeyNeeded as needed:
-            issuer = needed.issuer
+        except (SigningKeyNeeded, SessionCheckNeeded) as further:
+            needed = further
         except Exception as error:
             return _refusal(deployment, head, error)
         else:

@@ -7,7 +7,6 @@ form is checked here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy.access import Caller, Policy
@@ -16,8 +15,7 @@ from proxy.api.admin import check_is_admin
 from proxy.api.request import RequestHead
 from proxy.api.status.cookies import SESSION, cookie_value
 from proxy.api.status.forms import read_form
-from proxy.api.status.login import LOGIN_PATH
-from proxy.api.status.pages import redirect
+from proxy.api.status.pages import LOGIN_PATH, redirect
 from proxy.api.status.same_origin import check_same_origin
 from proxy.asgi import Handler, RawResponse, Receive, Send
 from proxy.errors import CrossSiteRequest, InvalidKey
@@ -29,8 +27,19 @@ STATUS_PATH = "/status"
 CSRF_FIELD = "csrf"
 _PUBLIC = Caller(None, Policy(()))
 
+_WAS_ENDED = "session_was_ended"
+"""In the scope of a request: whether another process has ended its session. Missing before that is known."""
+
 Serve = Callable[[Caller], RawResponse | Handler]
 """Finds the endpoint for an identified caller. Raises ApiError."""
+
+
+class SessionCheckNeeded(Exception):
+    """Another process may have ended a session. Not an error: the gate finds it out, and decides again."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
 
 
 def is_status_path(path: str) -> bool:
@@ -38,15 +47,20 @@ def is_status_path(path: str) -> bool:
 
 
 def answer_status(deployment: Deployment, head: RequestHead, serve: Serve) -> RawResponse | Handler:
-    """Identify the caller and let the endpoint answer. Raises ApiError and SigningKeyNeeded."""
+    """Identify the caller and let the endpoint answer. Raises ApiError, SigningKeyNeeded and SessionCheckNeeded."""
     if deployment.guard:
         deployment.guard.check(head.headers)
     if head.path in deployment.routes.public:
         return _answer_anyone(deployment, head, serve)
     session = _session_of(deployment, head)
-    if session and deployment.status_login.sessions.is_shared:
-        return partial(_answer_later, deployment, head, session, serve)
-    return _answer(deployment, head, session, serve)
+    if session and deployment.status_login.sessions.is_shared and _WAS_ENDED not in head.scope:
+        raise SessionCheckNeeded(session)
+    return _answer(deployment, head, None if head.scope.get(_WAS_ENDED) else session, serve)
+
+
+async def check_session(deployment: Deployment, head: RequestHead, session: Session) -> None:
+    """Find out whether another process has ended the session of a request."""
+    head.scope[_WAS_ENDED] = await deployment.status_login.sessions.was_ended(session)
 
 
 def login_redirect(deployment: Deployment, head: RequestHead) -> RawResponse | None:
@@ -101,20 +115,6 @@ def _answer(deployment: Deployment, head: RequestHead, session: Session | None, 
         return await _finish(serve(caller), receive, send)
 
     return serve_form
-
-
-async def _answer_later(
-    deployment: Deployment, head: RequestHead, session: Session, serve: Serve, receive: Receive, send: Send
-) -> RawResponse | None:
-    """Answer when it is known whether another process has ended the session. Raises ApiError."""
-    was_ended = await deployment.status_login.sessions.was_ended(session)
-    try:
-        outcome = _answer(deployment, head, None if was_ended else session, serve)
-    except InvalidKey:
-        if response := login_redirect(deployment, head):
-            return response
-        raise
-    return await _finish(outcome, receive, send)
 
 
 async def _finish(outcome: RawResponse | Handler, receive: Receive, send: Send) -> RawResponse | None:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from proxy.access.sessions import MAX_ENDED, MAX_SEALED, SECRET_BYTES, SESSION_SECONDS, Session, Sessions
+from proxy.access.sessions import (
+    MAX_CLOCK_DIFFERENCE,
+    MAX_ENDED,
+    MAX_SEALED,
+    SECRET_BYTES,
+    SESSION_SECONDS,
+    Session,
+    Sessions,
+)
 
 NOW = 1_800_000_000.0
 DIGEST = b"d" * 32
@@ -131,6 +139,17 @@ def test_sessions_are_not_recorded_as_ended_when_they_have_expired_or_never_will
     sessions.end(b"y" * 16, NOW + 2 * SESSION_SECONDS)
 
     assert sessions.ended == {}
+
+
+def test_a_session_of_a_replica_whose_clock_is_ahead_can_be_ended() -> None:
+    clock = Clock()
+    sessions = sessions_of(clock)
+    clock.now += MAX_CLOCK_DIFFERENCE
+    session, cookie = begun(sessions)
+    clock.now -= MAX_CLOCK_DIFFERENCE
+    sessions.end(session.id, session.expires)
+
+    assert sessions.open(cookie) is None
 
 
 def test_an_adopted_secret_seals_and_the_one_before_still_opens() -> None:

@@ -327,6 +327,59 @@ async def test_metrics_count_the_users_of_a_login_together(
     assert "canary" not in metrics
 
 
+OTHER_PAGES = [
+    pytest.param({"sec-fetch-site": "cross-site", "origin": "https://evil.example"}, id="another site"),
+    pytest.param({"sec-fetch-site": "same-site"}, id="a sibling host"),
+    pytest.param({"origin": "https://evil.example"}, id="only Origin"),
+    pytest.param({"origin": "null"}, id="a sandboxed frame"),
+]
+
+
+@pytest.mark.parametrize("page", OTHER_PAGES)
+async def test_pages_of_other_origins_cannot_use_the_login_of_a_user(server: Served, page: Mapping[str, str]) -> None:
+    body = b'{"model": "m", "messages": []}'
+    call = await server.client.post(
+        "/v1/chat/completions", headers={**USERS, **page, "content-type": "text/plain"}, content=body
+    )
+    action = await server.client.post("/admin/refresh", headers={**USERS, **page})
+
+    assert [outcome(call), outcome(action)] == [(403, "origin_not_allowed")] * 2
+    assert await listed(server, {**USERS, **page}) == ["m", "n"]  # which browsers do not show to the page
+
+
+async def test_pages_of_other_origins_cannot_use_a_token_that_a_login_proxy_adds(
+    issuer: OidcProvider, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    text = text_of(issuer).replace("audience:", "header: Cf-Access-Jwt-Assertion\n      audience:")
+    token = {"cf-access-jwt-assertion": issuer.token(groups=["llm-users"])}
+    async with serving(config_of(text), fetch, clock) as server:
+        await until(lambda: has_keys(server, issuer))
+        foreign = {**token, "sec-fetch-site": "cross-site"}
+
+        assert outcome(await server.client.post("/v1/embeddings", headers=foreign)) == (403, "origin_not_allowed")
+
+
+async def test_pages_of_the_proxy_and_of_configured_origins_can_use_the_login_of_a_user(
+    issuer: OidcProvider, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with serving_users(issuer, fetch, clock, more="cors: ['https://chat.example']") as server:
+        pages = [
+            {"sec-fetch-site": "same-origin"},
+            {},
+            {"sec-fetch-site": "cross-site", "origin": "https://chat.example"},
+        ]
+        replies = [await server.client.post("/admin/refresh", headers={**USERS, **page}) for page in pages]
+
+        assert [outcome(reply) for reply in replies] == [(403, "insufficient_permissions")] * 3
+
+
+async def test_pages_of_other_origins_can_send_keys_and_tokens(server: Served, issuer: OidcProvider) -> None:
+    foreign = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
+    admin = bearer(issuer.token(groups=["llm-users", "llm-admins"]))
+
+    assert (await server.client.post("/admin/refresh", headers={**admin, **foreign})).status_code == 200
+
+
 async def test_the_log_names_the_administrator_who_did_something(
     server: Served, issuer: OidcProvider, caplog: pytest.LogCaptureFixture
 ) -> None:

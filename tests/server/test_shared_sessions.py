@@ -20,6 +20,7 @@ from proxy.sharing import Sharing
 from proxy.store.disk import Disk
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
 from tests.processes import TIMEOUT
+from tests.providers.oidc import oidc_provider
 from tests.server.status_browser import ADMIN, Browser
 from tests.sharing.memory import Medium, SharedMemory
 from tests.store.files import FakeFiles
@@ -217,3 +218,29 @@ async def until(is_so: Callable[[], bool], clock: FakeClock) -> None:
         while not is_so():
             await clock.advance(1)
             await asyncio.sleep(0.01)
+
+
+async def test_a_session_of_a_removed_key_is_no_obstacle_to_a_token_whose_keys_must_be_fetched(
+    clock: FakeClock,
+) -> None:
+    medium = Medium(clock)
+    async with started(clock, SharedMemory(medium)) as before:
+        await before.log_in()
+    with oidc_provider() as issuer:
+        more = f"""
+groups: {{staff: {{models: ['*']}}}}
+auth:
+  jwt:
+    - issuer: {issuer.issuer}
+      audience: models-proxy
+      header: Cf-Access-Jwt-Assertion
+      groups: {{u: staff}}
+      admin: [u]
+"""
+        config = config_of(TEXT.replace("root", "other") + more)
+        sessions = before.app.shared.sessions.sealed
+        async with started(clock, SharedMemory(medium), sessions, config) as browser:
+            browser.cookies = dict(before.cookies)
+            token = {"cf-access-jwt-assertion": issuer.token(groups=["u"])}
+
+            assert (await browser.get("/status.json", token)).status == 200

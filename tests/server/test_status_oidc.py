@@ -412,6 +412,32 @@ async def test_attempts_are_limited(issuer: OidcProvider, clock: FakeClock) -> N
         assert issuer.requests[METADATA] == 2  # with that of the keys
 
 
+@pytest.mark.parametrize("destination", ["image", "iframe", "empty"])
+@pytest.mark.parametrize("path", ["/status/oidc?issuer=ISSUER", "/status/oidc/callback?code=c&state=s"])
+async def test_pages_of_other_sites_cannot_use_up_attempts(
+    path: str, destination: str, issuer: OidcProvider, clock: FakeClock
+) -> None:
+    async with started(config(issuer), clock) as browser:
+        foreign = {"sec-fetch-dest": destination, "sec-fetch-site": "same-origin"}
+        statuses = {
+            (await browser.get(path.replace("ISSUER", issuer.issuer), foreign)).status for _ in range(MAX_ATTEMPTS)
+        }
+
+        assert statuses == {403}
+        assert (await begun(browser, issuer)).url == f"{issuer.issuer}/authorize"
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_a_link_of_another_site_begins_no_login(site: str, issuer: OidcProvider, clock: FakeClock) -> None:
+    async with started(config(issuer), clock) as browser:
+        path = f"/status/oidc?{urlencode({'issuer': issuer.issuer})}"
+        replies = [await browser.get(path, {"sec-fetch-site": site}) for _ in range(MAX_ATTEMPTS)]
+
+        assert {(reply.status, reply.header("location")) for reply in replies} == {(303, "/status/login")}
+        assert browser.cookies == {}
+        assert (await begun(browser, issuer)).url == f"{issuer.issuer}/authorize"
+
+
 # -- the end of a session ----------------------------------------------------------------------------------------------
 
 

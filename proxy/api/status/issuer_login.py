@@ -24,13 +24,13 @@ from proxy.api.query import parameters_of
 from proxy.api.request import RequestHead
 from proxy.api.routes import Route
 from proxy.api.status.cookies import LOGIN, SESSION, cookie_value, set_cookie
-from proxy.api.status.pages import html_response, redirect, render
+from proxy.api.status.pages import LOGIN_PATH, html_response, redirect, render
 from proxy.api.status.session_keeper import LoginAttempts, LoginFailed
 from proxy.asgi import Handler, Header, RawResponse, Receive, Send
 from proxy.clock import Clock
 from proxy.config import Config
 from proxy.config.auth import JwtIssuer
-from proxy.errors import BadRequest, Forbidden, InvalidKey, LoginUnavailable, UpstreamError
+from proxy.errors import BadRequest, CrossSiteRequest, Forbidden, InvalidKey, LoginUnavailable, UpstreamError
 from proxy.printable import printable
 from proxy.upstream.oidc import Endpoints, exchange_code, fetch_endpoints
 
@@ -106,15 +106,19 @@ class IssuerLogin:
             Route(CALLBACK_PATH, ("GET",), self.callback, is_public=True),
         ]
 
-    def start(self, head: RequestHead, caller: Caller) -> Handler:
-        """Redirect to the issuer. Raises BadRequest."""
+    def start(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
+        """Redirect to the issuer. Raises BadRequest and CrossSiteRequest."""
+        if _fetch_site(head) in (b"cross-site", b"same-site"):
+            return redirect(head, self._base + LOGIN_PATH)
+        _check_is_page(head)
         issuer = self._callers.clients.get(parameters_of(head, ("issuer",)).get("issuer", ""))
         if issuer is None:
             raise BadRequest("`issuer` must be one of `auth.jwt` with a client.", param="issuer")
         return partial(self._start, head, issuer)
 
     def callback(self, head: RequestHead, caller: Caller) -> Handler:
-        """Handle the redirect from the issuer. Raises BadRequest."""
+        """Handle the redirect from the issuer. Raises BadRequest and CrossSiteRequest."""
+        _check_is_page(head)
         try:
             given = parse_qsl(head.query.decode("latin-1"), max_num_fields=_MAX_PARAMETERS)
         except ValueError:
@@ -233,3 +237,17 @@ class IssuerLogin:
     @property
     def _deleted(self) -> Header:
         return set_cookie(LOGIN, "", 0, secure=self._is_secure, is_strict=False)
+
+
+def _check_is_page(head: RequestHead) -> None:
+    """Raises CrossSiteRequest for an image, a frame or a request of a script.
+
+    With them, any page could use up the attempts of the address of its visitor, who then could not log in.
+    """
+    if any(name == b"sec-fetch-dest" and value != b"document" for name, value in head.headers):
+        raise CrossSiteRequest
+
+
+def _fetch_site(head: RequestHead) -> bytes:
+    """Whose page has sent a browser here, b"" if the browser does not say it."""
+    return next((value for name, value in head.headers if name == b"sec-fetch-site"), b"")

@@ -15,7 +15,7 @@ from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
 from proxy.api.status.cookies import SESSION, has_secure_cookies, set_cookie
 from proxy.api.status.forms import read_form
-from proxy.api.status.pages import html_response, redirect, render
+from proxy.api.status.pages import LOGIN_PATH, html_response, redirect, render
 from proxy.api.status.session_keeper import LoginAttempts, LoginFailed, SessionKeeper
 from proxy.asgi import Handler, Header, RawResponse, Receive, Send
 from proxy.clock import Clock
@@ -26,7 +26,6 @@ from proxy.printable import printable
 if TYPE_CHECKING:
     from proxy.api.status.issuer_login import IssuerLogin
 
-LOGIN_PATH = "/status/login"
 _log = logging.getLogger("models_proxy")
 
 

@@ -14,6 +14,7 @@ from proxy.cooperative import Cooperative, run_yielding
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
+LOGIN_PATH = "/status/login"
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 _SHARED = ("base.html", "parts.html")
 _PARTS = 100
