@@ -22,6 +22,8 @@ from proxy.upstream.transport import DecodedBodies, TrackedSockets, egress_proxy
 
 FETCH_SECONDS = 10.0
 """Time limit for all requests of one fetch."""
+IDLE_SECONDS = FETCH_SECONDS / 2
+"""Time limit for a connection, and between two parts of a response."""
 MAX_DOCUMENT = 512 * 1024
 """Maximum bytes of the metadata, and of the keys."""
 _METADATA = "/.well-known/openid-configuration"
@@ -34,7 +36,7 @@ async def fetch_signing_keys(issuer: JwtIssuer) -> bytes:
     try:
         async with (
             asyncio.timeout(FETCH_SECONDS),
-            DecodedBodies(TrackedSockets(inner, FETCH_SECONDS / 2), MAX_DOCUMENT) as transport,
+            DecodedBodies(TrackedSockets(inner, IDLE_SECONDS), MAX_DOCUMENT) as transport,
         ):
             url = issuer.jwks_url or _jwks_url(await get_document(transport, metadata_url(issuer.issuer)), issuer)
             return await get_document(transport, url)
@@ -43,7 +45,7 @@ async def fetch_signing_keys(issuer: JwtIssuer) -> bytes:
     except TimeoutError as error:
         raise timed_out(FETCH_SECONDS, "response") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-        raise from_exception(error, FETCH_SECONDS, via_proxy=issuer.proxy is not None) from error
+        raise from_exception(error, IDLE_SECONDS, via_proxy=issuer.proxy is not None) from error
 
 
 def issuer_metadata(document: bytes, issuer: JwtIssuer) -> Mapping[str, Any]:

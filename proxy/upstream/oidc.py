@@ -21,7 +21,7 @@ from proxy.decoding import decode_or_none
 from proxy.errors import UpstreamError
 from proxy.upstream.credentials import base64_of
 from proxy.upstream.errors import from_exception, timed_out
-from proxy.upstream.jwks import FETCH_SECONDS, get_document, issuer_metadata, metadata_url
+from proxy.upstream.jwks import FETCH_SECONDS, IDLE_SECONDS, get_document, issuer_metadata, metadata_url
 from proxy.upstream.tls import context_for
 from proxy.upstream.transport import DecodedBodies, TrackedSockets, egress_proxy
 
@@ -92,7 +92,7 @@ async def _transport(issuer: JwtIssuer) -> AsyncIterator[httpx.AsyncBaseTranspor
     try:
         async with (
             asyncio.timeout(FETCH_SECONDS),
-            DecodedBodies(TrackedSockets(inner, FETCH_SECONDS / 2), MAX_ANSWER) as transport,
+            DecodedBodies(TrackedSockets(inner, IDLE_SECONDS), MAX_ANSWER) as transport,
         ):
             yield transport
     except UpstreamError:
@@ -100,7 +100,7 @@ async def _transport(issuer: JwtIssuer) -> AsyncIterator[httpx.AsyncBaseTranspor
     except TimeoutError as error:
         raise timed_out(FETCH_SECONDS, "response") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-        raise from_exception(error, FETCH_SECONDS, via_proxy=issuer.proxy is not None) from error
+        raise from_exception(error, IDLE_SECONDS, via_proxy=issuer.proxy is not None) from error
 
 
 def _url(metadata: Any, name: str, issuer: JwtIssuer) -> str:

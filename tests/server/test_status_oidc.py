@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import httpx
 import pytest
 
 from proxy.access.attempts import MAX_ATTEMPTS
@@ -19,6 +20,7 @@ from proxy.config import Config
 from proxy.server import key_sets
 from proxy.server.app import Proxy
 from proxy.upstream import oidc
+from proxy.upstream.jwks import IDLE_SECONDS
 from tests.fakes import FakeClock, FakeFetch, Reply, config_of, reply_to
 from tests.providers.oidc import METADATA, NOW, OidcProvider, key_of, oidc_provider
 from tests.server.status_browser import BROWSER, Browser
@@ -373,6 +375,20 @@ async def test_an_issuer_that_does_not_respond_in_time_is_shown(
 
         assert reply.status == 503
         assert "status page: login from 127.0.0.1 rejected: timed out" in caplog.text
+
+
+async def test_an_issuer_that_sends_nothing_is_shown_with_the_time(
+    issuer: OidcProvider, clock: FakeClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with started(config(issuer), clock) as browser:
+
+        async def silent(transport: object, request: httpx.Request) -> httpx.Response:
+            raise httpx.ReadTimeout("", request=request)
+
+        monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", silent)
+        await browser.get(f"/status/oidc?{urlencode({'issuer': issuer.issuer})}")
+
+        assert f"rejected: timed out: no data for {IDLE_SECONDS:.0f} s" in caplog.text
 
 
 @pytest.mark.parametrize("retry_seconds", [5.0, 0.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -41,6 +42,8 @@ class Views:
         self._source = source
         self._explain = explain
         self._browser = Browser(config, store)
+        self._turn = asyncio.Lock()
+        """Pages of the catalog are computed one after the other: lists wait for a step of one of them only."""
 
     async def overview(self, head: RequestHead, parameters: Mapping[str, str]) -> Page:
         report = await self._source.report()
@@ -52,12 +55,16 @@ class Views:
         """The catalog; with `digest`, the page of the model whose id cannot be in a path."""
         await self._store.wait_until_warmed_up()
         if digest := parameters.get("digest"):
-            model = await run_yielding(self._browser.find(digest))
+            async with self._turn:
+                model = await run_yielding(self._browser.find(digest))
             return await self._model(head, model, parameters)
         rules = self._browser.rules(parameters)
+        async with self._turn:
+            choices = await run_yielding(self._browser.choices())
+            found = await run_yielding(self._browser.page(rules or (), parameters))
         values = {
-            "choices": await run_yielding(self._browser.choices()),
-            "found": await run_yielding(self._browser.page(rules or (), parameters)),
+            "choices": choices,
+            "found": found,
             "given": parameters,
             "is_known": rules is not None,
             "query": urlencode({name: value for name, value in parameters.items() if name != "page" and value}),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlsplit
 
 import pytest
 
-from proxy.api.status.catalog import PAGE_SIZE
+from proxy.api.status.catalog import PAGE_SIZE, Browser, Page
 from proxy.api.status.presentation import digest_of, model_link
+from proxy.cooperative import Cooperative
 from proxy.server.app import Proxy
 from tests.api.status.html import Element, faults, parsed
 from tests.api.status.scenes import ADMIN, ADMINS, PLAIN, page_of
@@ -43,6 +46,30 @@ HOSTILE = (
     "日本語",
     "x" * 250,
 )
+
+
+async def test_pages_of_the_catalog_are_computed_one_after_the_other(
+    fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: list[int] = [0]
+    most = 0
+    page = Browser.page
+
+    def counted(browser: Browser, rules: Sequence[str], parameters: Mapping[str, str]) -> Cooperative[Page]:
+        nonlocal most
+        running[0] += 1
+        most = max(most, running[0])
+        found = yield from page(browser, rules, parameters)
+        yield
+        running[0] -= 1
+        return found
+
+    monkeypatch.setattr(Browser, "page", counted)
+    fetch.lists("a", "gpt-5")
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        await asyncio.gather(*(page_of(app, f"/status/models?as_key={key}") for key in ("ops", "plain", "only-b")))
+
+    assert (running, most) == ([0], 1)
 
 
 async def browsing(app: Proxy, query: str = "") -> Element:
