@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
+from proxy.api.status.presentation import state_class
 from proxy.catalog import Offer
 from proxy.cooperative import Cooperative
 from proxy.states import Calls
@@ -18,6 +19,7 @@ MAX_MODELS = 100
 """Affected models that are named."""
 MAX_KEYS = 100
 """Callers that are named."""
+Part = Literal["list", "calls"]
 _FINE = ("ok", "declared")
 _CREDENTIAL = "the provider rejects the credential of the proxy, or its account has no credit"
 
@@ -30,18 +32,10 @@ class UsedBy(Struct, frozen=True):
     calls: int
 
 
-class Problem(Struct, frozen=True):
-    """The list or the calls of a provider that do not work."""
+class Impact(Struct, frozen=True):
+    """The models that a problem affects, and who uses them."""
 
-    provider: str
-    part: Literal["list", "calls"]
-    state: str
-    since: float | None
-    """Unix seconds, None if it is not known."""
-    reason: str
     models: int
-    """Affected models: for calls, those that cannot be called at this provider; for lists, those that are missing or
-    may be out of date."""
     models_without_alternative: int
     """Affected models that no other provider offers."""
     model_ids: Sequence[str]
@@ -50,54 +44,89 @@ class Problem(Struct, frozen=True):
     """Those with most calls first; None if there are too many callers and models to add up."""
 
 
+class Problem(Struct, frozen=True):
+    """The list or the calls of a provider that do not work."""
+
+    provider: str
+    part: Part
+    state: str
+    since: float | None
+    """Unix seconds, None if it is not known."""
+    reason: str
+    impact: Impact
+    """For calls, the models that cannot be called at this provider; for lists, those that are missing or may be out of
+    date."""
+
+
+class Issue(Struct, frozen=True):
+    """All problems of one provider."""
+
+    provider: str
+    problems: Sequence[Problem]
+    """The worst one first."""
+    since: float | None
+    """The earliest time that is known, in Unix seconds."""
+    impact: Impact
+    """All models that one of the problems affects."""
+
+
+class Attention(Struct, frozen=True):
+    """What needs attention."""
+
+    issues: Sequence[Issue] = ()
+    """In the order of the providers."""
+    unavailable: int = 0
+    """Models whose calls are rejected at all providers that offer them, and models of expired lists."""
+
+
 class _Affected(Struct, frozen=True):
-    report: Report
-    part: Literal["list", "calls"]
+    part: Part
     state: str
     reason: str
     ids: Sequence[str]
 
 
-def problems(
+def attention(
     reports: Sequence[Report],
     calls: Mapping[str, Calls],
     offers: Mapping[str, Sequence[Offer]],
     expired: Mapping[str, frozenset[str]],
     feed: Feed,
     usage: Answer | None,
-) -> Cooperative[Sequence[Problem]]:
-    """The problems of providers, in their order. `expired`: public ids of lists that have expired, by provider;
-    `usage`: calls by key and model, None if it is not known."""
+) -> Cooperative[Attention]:
+    """Return what needs attention. `expired`: public ids of lists that have expired, by provider; `usage`: calls by key
+    and model, None if it is not known."""
     started = since(feed)
-    found: list[Problem] = []
-    affected = [
-        each
+    issues: list[Issue] = []
+    affected = {
+        report.name: _affected(report, calls[report.name], offers[report.name], expired[report.name])
         for report in reports
-        for each in _affected(report, calls[report.name], offers[report.name], expired[report.name])
-    ]
+        if needs_attention(report, calls[report.name])
+    }
     yield
-    others = yield from _providers_by_model(offers, {each.report.name for each in affected})
-    for each in affected:
-        name = each.report.name
-        ids = sorted(set(each.ids), key=lambda model: (bool(others.get(model, frozenset()) - {name}), model))
-        alone = sum(not others.get(model, frozenset()) - {name} for model in ids)
+    others = yield from _providers_by_model(offers, affected.keys())
+    for name, parts in affected.items():
+        problems: list[Problem] = []
+        for part in parts:
+            impact = _impact(name, part.ids, others, usage)
+            start = started.get((name, part.part))
+            problems.append(Problem(name, part.part, part.state, start, part.reason, impact))
+            yield
+        whole = problems[0].impact
+        if len(parts) > 1:
+            whole = _impact(name, [id for part in parts for id in part.ids], others, usage)
+        starts = [problem.since for problem in problems if problem.since is not None]
+        issues.append(Issue(name, sorted(problems, key=_severity), min(starts, default=None), whole))
         yield
-        start = started.get((name, each.part))
-        found.append(
-            Problem(
-                name,
-                each.part,
-                each.state,
-                start,
-                each.reason,
-                len(ids),
-                alone,
-                ids[:MAX_MODELS],
-                None if usage is None else _used_by(frozenset(ids), usage),
-            )
-        )
-        yield
-    return found
+    return Attention(issues, (yield from _unavailable(offers, calls, expired)))
+
+
+def is_rejected(calls: Calls, model: str, key: str | None = None) -> bool:
+    """Whether a provider accepts no call of a model at the moment. `model`: its id; `key`: whose calls, None for those
+    of all keys."""
+    return calls.rejects_all or any(
+        each.state == "open" and each.model == model and each.key in (None, key) for each in calls.open_circuits
+    )
 
 
 def needs_attention(report: Report, calls: Calls) -> bool:
@@ -122,10 +151,10 @@ def _affected(report: Report, calls: Calls, offers: Sequence[Offer], expired: fr
     if report.state not in _FINE:
         reason = report.error.reason if report.error else ""
         ids = [*expired] if report.state == "failing" else [offer.id for offer in offers]
-        found.append(_Affected(report, "list", report.state, reason, ids))
+        found.append(_Affected("list", report.state, reason, ids))
     if not calls.works:
         reason, ids = _of_calls(calls, offers)
-        found.append(_Affected(report, "calls", calls.state, reason, ids))
+        found.append(_Affected("calls", calls.state, reason, ids))
     return found
 
 
@@ -143,7 +172,7 @@ def _of_calls(calls: Calls, offers: Sequence[Offer]) -> tuple[str, Sequence[str]
 
 
 def _providers_by_model(
-    offers: Mapping[str, Sequence[Offer]], affected: set[str]
+    offers: Mapping[str, Sequence[Offer]], affected: Collection[str]
 ) -> Cooperative[Mapping[str, frozenset[str]]]:
     """Model -> its providers, for the models of providers with a problem."""
     wanted = {offer.id for name in affected for offer in offers[name]}
@@ -153,6 +182,47 @@ def _providers_by_model(
         for model in wanted.intersection([offer.id for offer in of_provider]):
             by_model[model] = by_model.get(model, frozenset()) | {name}
     return by_model
+
+
+def _impact(provider: str, ids: Sequence[str], others: Mapping[str, frozenset[str]], usage: Answer | None) -> Impact:
+    """`others`: model -> its providers."""
+
+    def has_alternative(model: str) -> bool:
+        return bool(others.get(model, frozenset()) - {provider})
+
+    models = frozenset(ids)
+    ordered = sorted(models, key=lambda model: (has_alternative(model), model))
+    alone = sum(not has_alternative(model) for model in ordered)
+    return Impact(len(ordered), alone, ordered[:MAX_MODELS], None if usage is None else _used_by(models, usage))
+
+
+def _severity(problem: Problem) -> int:
+    if problem.part == "calls" and problem.state == "ok":  # the provider rejects the account
+        return 0
+    return ("bad", "warn", "off", "good").index(state_class(problem.state))
+
+
+def _unavailable(
+    offers: Mapping[str, Sequence[Offer]], calls: Mapping[str, Calls], expired: Mapping[str, frozenset[str]]
+) -> Cooperative[int]:
+    """Models that cannot be called at any provider. Providers that support listing only do not count."""
+    names = [name for name in offers if calls[name].state != "not_callable"]
+    found: set[str] = set()
+    for name in names:
+        found |= expired[name]
+        if calls[name].rejects_all or calls[name].open_circuits:
+            found.update(_ids(offers[name], calls[name], rejected=True))
+        yield
+    for name in names if found else ():
+        found.difference_update(_ids(offers[name], calls[name], rejected=False))
+        yield
+    return len(found)
+
+
+def _ids(offers: Sequence[Offer], calls: Calls, *, rejected: bool) -> Iterator[str]:
+    """The models whose calls a provider rejects at the moment, or the others."""
+    own = {each.model for each in calls.open_circuits if each.state == "open" and each.key is None}
+    return (offer.id for offer in offers if (calls.rejects_all or offer.entry.id in own) is rejected)
 
 
 def _used_by(models: frozenset[str], usage: Answer) -> Sequence[UsedBy]:

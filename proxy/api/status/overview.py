@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from proxy.api.status.attention import Issue, Problem
 from proxy.api.status.charts import bars, lines
-from proxy.api.status.presentation import plural
+from proxy.api.status.presentation import plural, state_class, state_text
+from proxy.api.status.report import date_or_none
 from proxy.cooperative import Cooperative
 
 SMALL, LARGE = 30, 90
@@ -19,22 +24,34 @@ _LATELY = 10
 _MIN_ERRORS, _MANY = 5, 0.1
 """Number, and share of calls, from which errors are pointed out."""
 _BY_MINUTE = "by_minute"
+_LOOKS = ("bad", "warn", "off", "good")
 
 
-def overview(report: Mapping[str, Any]) -> Cooperative[dict[str, Any]]:
-    """Return the values of the template."""
+class Notice(Struct, frozen=True):
+    """What an action has done."""
+
+    text: str
+    is_failure: bool = False
+
+
+def overview(report: Mapping[str, Any], issues: Sequence[Issue]) -> Cooperative[dict[str, Any]]:
+    """Return the values of the template. `issues`: as in the report, by provider."""
     providers = []
-    for provider in report["providers"]:
-        providers.append({**provider, "charts": _charts(provider["last_hour"])})
+    for place, provider in enumerate(report["providers"]):
+        # The place in the file: what is open or has the focus is found again when the order changes.
+        providers.append({**provider, "place": place, "charts": _charts(provider["last_hour"])})
         if len(providers) % _PROVIDERS_PER_STEP == 0:
             yield
     calls = _sums(provider["last_hour"][_BY_MINUTE]["calls"] for provider in report["providers"])
     errors = _sums(provider["last_hour"][_BY_MINUTE]["errors"] for provider in report["providers"])
     yield
+    shown_issues = sorted((_issue(issue) for issue in issues), key=lambda issue: _LOOKS.index(issue["look"]))
+    order = {issue["provider"]: place for place, issue in enumerate(shown_issues)}
     return {
         **report,
-        "providers": providers,
-        "last_success": {provider["name"]: provider["last_success"] for provider in report["providers"]},
+        "issues": shown_issues,
+        "providers": sorted(providers, key=lambda provider: order.get(provider["name"], len(order))),
+        "by_name": {provider["name"]: provider for provider in providers},
         "total": {
             "calls": sum(calls),
             "errors": sum(errors),
@@ -55,7 +72,9 @@ def _watched(report: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
     with_problem = {problem["provider"] for problem in report["attention"]}
     for provider in report["providers"]:
         name = provider["name"]
-        if name not in with_problem and provider["consecutive_failures"]:
+        if name in with_problem:
+            continue
+        if provider["consecutive_failures"]:
             reason = provider["last_error"]["reason"] if provider["last_error"] else ""
             text = f"last {plural(provider['consecutive_failures'], 'fetch', 'fetches')} failed: {reason}"
             yield {"name": name, "what": "fetch failed", "text": text}
@@ -69,20 +88,40 @@ def _watched(report: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
             yield {"name": skipped["name"], "what": "skipped", "text": skipped["reason"]}
 
 
-def notice(report: Mapping[str, Any], fetched: str, reloaded: str) -> str:
+def notice(report: Mapping[str, Any], fetched: str, reloaded: str) -> Notice | None:
     """What the last action has done. `fetched`: the name of a provider; `reloaded`: how a reload has ended."""
     if reloaded == "ok":
-        return f"Configuration reloaded: generation {report['configuration']['generation']}."
+        return Notice(f"Configuration reloaded: generation {report['configuration']['generation']}.")
     if reloaded == "rejected":
-        return "Configuration not reloaded: see the problems below. The previous one is still used."
+        text = "Configuration not reloaded: see the problems below. The previous one is still used."
+        return Notice(text, is_failure=True)
     if reloaded == "disabled":
-        return "Configuration not reloaded: reloading is disabled, or the configuration was not read from files."
+        text = "Configuration not reloaded: reloading is disabled, or the configuration was not read from files."
+        return Notice(text, is_failure=True)
     provider = next((each for each in report["providers"] if each["name"] == fetched), None)
     if provider is None:
-        return ""
-    if provider["last_error"]:
-        return f"List of {fetched}: {provider['state']}: {provider['last_error']['reason']}"
-    return f"List of {fetched} fetched: {provider['state']}, {provider['models']:,} models."
+        return None
+    if error := provider["last_error"]:
+        kept = "there is no old list to use" if provider["state"] == "failing" else "the old list stays in use"
+        return Notice(f"Fetching the list of {fetched} failed: {error['reason']}; {kept}.", is_failure=True)
+    return Notice(f"List of {fetched} fetched: {provider['state']}, {plural(provider['models'], 'model')}.")
+
+
+def _issue(issue: Issue) -> Mapping[str, Any]:
+    parts = [{**asdict(problem), **_words(problem)} for problem in issue.problems]
+    since = date_or_none(issue.since)
+    return {**asdict(issue), "since": since, "parts": parts, "look": parts[0]["look"]}
+
+
+def _words(problem: Problem) -> Mapping[str, str]:
+    """How the state of a problem looks, and what it means."""
+    if problem.part == "list":
+        return {"look": state_class(problem.state), "text": f"list {state_text(problem.state)}"}
+    if problem.state == "ok":
+        return {"look": "bad", "text": "calls rejected (credential or credit)"}
+    if problem.state in ("open", "half_open"):
+        return {"look": state_class(problem.state), "text": f"calls {state_text(problem.state)}"}
+    return {"look": "warn", "text": "calls of some models rejected (circuit breaker open)"}
 
 
 def _charts(hour: Mapping[str, Any]) -> Mapping[str, Any]:

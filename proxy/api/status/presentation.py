@@ -17,7 +17,11 @@ _MAX_LINK = 2000
 _GOOD = frozenset({"ok", "declared"})
 _BAD = frozenset({"failing", "open", "down"})
 _OFF = frozenset({"skipped", "disabled", "not_callable"})
-_WORDS = {"half_open": "half open", "not_callable": "list only"}
+_WORDS = {
+    "open": "rejected (circuit breaker open)",
+    "half_open": "on trial (circuit breaker half open)",
+    "not_callable": "list only",
+}
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -37,6 +41,7 @@ def state_class(state: str) -> str:
 
 
 def state_text(state: str) -> str:
+    """A state of lists or of calls in words. Those of circuit breakers alone would sound as if calls were accepted."""
     return _WORDS.get(state, state)
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from proxy import __version__
-from proxy.api.status.attention import Problem, since
+from proxy.api.status.attention import Attention, Problem, since
 from proxy.api.status.live import Live
 from proxy.cooperative import Cooperative
 from proxy.telemetry.changes import Change, Feed
@@ -33,7 +33,7 @@ class Facts(Struct, frozen=True):
     details: Mapping[str, Any]
     """As at `/health`, for administrators."""
     live: Live
-    problems: Sequence[Problem]
+    attention: Attention
     models: int
     catalog_version: str
     feed: Feed
@@ -57,8 +57,12 @@ def report(facts: Facts) -> Cooperative[dict[str, Any]]:
         "time": date(facts.now),
         "workers": [],
         **details,
-        "catalog": {"models": facts.models, "version": facts.catalog_version},
-        "attention": [{**asdict(problem), "since": _date(problem.since)} for problem in facts.problems],
+        "catalog": {
+            "models": facts.models,
+            "version": facts.catalog_version,
+            "models_unavailable": facts.attention.unavailable,
+        },
+        "attention": [_problem(problem) for issue in facts.attention.issues for problem in issue.problems],
         "first_minute": date(live.hour.first * 60),
         "providers": providers,
         "skipped": skipped,
@@ -66,6 +70,12 @@ def report(facts: Facts) -> Cooperative[dict[str, Any]]:
         "running": {"total": live.running_total, "calls": live.running},
         "changes": latest(facts.feed, MAX_CHANGES),
     }
+
+
+def _problem(problem: Problem) -> Mapping[str, Any]:
+    fields = {**asdict(problem), "since": date_or_none(problem.since), **asdict(problem.impact)}
+    del fields["impact"]
+    return fields
 
 
 def latest(feed: Feed, number: int) -> Sequence[Change]:
@@ -77,7 +87,7 @@ def date(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _date(seconds: float | None) -> str | None:
+def date_or_none(seconds: float | None) -> str | None:
     return None if seconds is None else date(seconds)
 
 
@@ -91,8 +101,8 @@ def _provider(
     total = total_of(minutes)
     return {
         **of_health,
-        "state_since": _date(started.get((name, "list"))),
-        "calls_since": _date(started.get((name, "calls"))),
+        "state_since": date_or_none(started.get((name, "list"))),
+        "calls_since": date_or_none(started.get((name, "calls"))),
         "max_in_flight": processes * facts.limits.get(name, 0),
         "last_hour": {
             "calls": total.calls,

@@ -6,7 +6,7 @@ What it needs is imported at the first request: most servers never need it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
@@ -22,8 +22,9 @@ from proxy.telemetry import CallRecord, Telemetry
 from proxy.telemetry.changes import Feed
 
 if TYPE_CHECKING:
-    from proxy.api.status.attention import Problem
+    from proxy.api.status.attention import Attention
     from proxy.api.status.live import Live
+    from proxy.api.status.report import Facts
     from proxy.telemetry.usage_query import Answer
 
 _HOUR = 3600
@@ -66,22 +67,27 @@ class StatusSource:
 
     async def report(self) -> Mapping[str, Any]:
         """The content of `/status.json`."""
-        from proxy.api.status.report import Facts, report
+        from proxy.api.status.report import report
+
+        return await run_yielding(report(await self.facts()))
+
+    async def facts(self) -> Facts:
+        """What the report consists of."""
+        from proxy.api.status.report import Facts
 
         live = await self._live()
-        problems = await self._problems(live)
+        attention = await self._attention(live)
         catalog = self._listed.current
-        facts = Facts(
+        return Facts(
             self._process.clock.time(),
             self._health.details(live.calls.__getitem__, live.generations),
             live,
-            problems,
+            attention,
             len(catalog.ids),
             catalog.version,
             self._process.changes.current,
             {provider.name: provider.max_in_flight for provider in self._config.providers if provider.target},
         )
-        return await run_yielding(report(facts))
 
     async def packed(self) -> bytes:
         """What is happening in this process, for another one that serves the port."""
@@ -113,13 +119,13 @@ class StatusSource:
         live = await run_yielding(together(answers.parts, now, answers.generations))
         return replace(live, calls={**mine, **live.calls})
 
-    async def _problems(self, live: Live) -> Sequence[Problem]:
-        from proxy.api.status.attention import needs_attention, problems
+    async def _attention(self, live: Live) -> Attention:
+        from proxy.api.status.attention import Attention, attention, needs_attention
         from proxy.telemetry.usage_query import Query, TooManyTotals
 
         reports = self._store.reports()
         if not any(needs_attention(report, live.calls[report.name]) for report in reports):
-            return []
+            return Attention()
         now = int(self._process.clock.time())
         query = Query(now // _HOUR * _HOUR - _HOUR, now + _HOUR, ("key", "model"))
         try:
@@ -128,7 +134,7 @@ class StatusSource:
             usage = None
         names = [report.name for report in reports]
         return await run_yielding(
-            problems(
+            attention(
                 reports,
                 live.calls,
                 {name: self._store.offers(name) for name in names},

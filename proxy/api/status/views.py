@@ -17,6 +17,7 @@ from proxy.api.status.catalog import Browser
 from proxy.api.status.overview import notice, overview
 from proxy.api.status.pages import render
 from proxy.api.status.presentation import model_link
+from proxy.api.status.report import report as report_of
 from proxy.api.status.source import StatusSource
 from proxy.catalog.virtual import catalog_of
 from proxy.clock import Clock
@@ -46,9 +47,9 @@ class Views:
         """Pages of the catalog are computed one after the other: lists wait for a step of one of them only."""
 
     async def overview(self, head: RequestHead, parameters: Mapping[str, str]) -> Page:
-        report = await self._source.report()
-        values = await run_yielding(overview(report))
-        note = notice(report, parameters.get("fetched", ""), parameters.get("reloaded", ""))
+        facts = await self._source.facts()
+        values = await run_yielding(overview(await run_yielding(report_of(facts)), facts.attention.issues))
+        note = notice(values, parameters.get("fetched", ""), parameters.get("reloaded", ""))
         return 200, await self._render("overview", head, **values, notice=note)
 
     async def models(self, head: RequestHead, parameters: Mapping[str, str]) -> Page:
@@ -113,6 +114,7 @@ class Views:
             "base": self._config.server.base_path.rstrip("/"),
             "page": page,
             "csrf": head.scope.get("csrf_token", ""),
+            "key_names": {key.name for key in self._config.keys},
             "is_logged_in": head.scope.get("session") is not None,
             "proxy_version": __version__,
             "now": self._clock.time(),

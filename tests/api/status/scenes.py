@@ -9,6 +9,7 @@ from typing import Any
 from proxy.api.workers import Workers
 from proxy.errors import UpstreamError
 from proxy.server.app import Proxy
+from tests.api.status.html import Element, parsed
 from tests.fakes import FakeClock, FakeFetch, Reply, config_of, digest, reply_to, started
 from tests.telemetry.calls import record
 
@@ -55,3 +56,7 @@ async def page_of(app: Proxy, path: str) -> Reply:
     assert reply.status == 200, reply.body
     assert b"canary" not in reply.body
     return reply
+
+
+async def overview_of(app: Proxy, query: str = "") -> Element:
+    return parsed((await page_of(app, f"/status{query}")).body)

@@ -53,7 +53,7 @@ async def test_the_state_of_the_proxy(fetch: FakeFetch, clock: FakeClock) -> Non
         "status": "degraded",
         "lists": "degraded",
         "calls": "ok",
-        "catalog": {"models": 3, "version": status["catalog"]["version"]},
+        "catalog": {"models": 3, "version": status["catalog"]["version"], "models_unavailable": 0},
         "first_minute": "2027-01-15T07:03:00Z",
         "running": {"total": 0, "calls": []},
     }

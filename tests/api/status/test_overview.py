@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -11,44 +10,18 @@ import pytest
 
 from proxy.server.app import Proxy
 from proxy.states import Calls, OpenCircuit
-from proxy.telemetry.usage_query import Answer, Query, TooManyTotals
 from tests.api.status.html import Element, faults, parsed
-from tests.api.status.scenes import ADMINS, CONFIG, call, failing, page_of
+from tests.api.status.scenes import ADMINS, CONFIG, call, failing, overview_of, page_of
 from tests.fakes import FakeClock, FakeFetch, Reply, config_of, reply_to, started
 
 pytestmark = pytest.mark.anyio
-
-
-async def overview_of(app: Proxy, query: str = "") -> Element:
-    return parsed((await page_of(app, f"/status{query}")).body)
-
-
-def facts_of(issue: Element) -> dict[str, str]:
-    return {row.one("dt").text: row.one("dd").text for row in issue.one("dl").all("div")}
-
-
-async def test_what_needs_attention_is_first(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with failing(fetch, clock) as app:
-        page = await overview_of(app)
-
-    assert page.all("section")[0].attributes["id"] == "attention"
-    (issue,) = page.one("section", id="attention").all("article")
-    assert issue.one("h3").text == "b list stale"
-    facts = facts_of(issue)
-    assert re.fullmatch(r"2027-01-15 08:0\d:\d\d \(\d+ s ago\); last fetched 2027-01-15 08:00:00", facts.pop("Since"))
-    assert facts == {
-        "Reason": "503 Service Unavailable",
-        "Affected": "2 models, 1 of them from no other provider: n, m",
-        "Used by": "plain (3 calls)",
-    }
-    assert [link.attributes["href"] for link in issue.all("a")] == ["/status/models/n", "/status/models/m"]
 
 
 async def test_providers_have_both_states_and_their_last_hour(fetch: FakeFetch, clock: FakeClock) -> None:
     async with failing(fetch, clock) as app:
         page = await overview_of(app)
 
-    a, b = page.one("section", id="providers").one("table").rows()
+    b, a = page.one("section", id="providers").one("table").rows()  # what fails is first
     assert a[0] == "a openai"
     assert a[1].startswith("ok 2 models, ")
     assert a[2] == "ok 0 of 4"
@@ -65,7 +38,9 @@ async def test_figures_of_callers_and_of_the_hour(fetch: FakeFetch, clock: FakeC
 
     assert page.one("figcaption").text == "4 calls, 1 error (25 %); 0 in the last full minute, at most 4"
     rows = page.one("section", id="callers").one("table").rows()
-    assert [(row[0], *row[2:]) for row in rows] == [("plain", "2", "12", "30"), ("without a key", "0", "12", "30")]
+    assert [row[:5] for row in rows] == [["plain", "3", "2", "12", "30"], ["without a key", "1", "0", "12", "30"]]
+    (link,) = page.one("section", id="callers").all("a")
+    assert link.attributes["href"] == "/status/models?as_key=plain"
 
 
 async def test_a_calm_proxy_says_so(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -77,57 +52,6 @@ async def test_a_calm_proxy_says_so(fetch: FakeFetch, clock: FakeClock) -> None:
     assert page.one("h1").text == "Status ok"
     assert page.one("section", id="attention").one("p").text == "All lists are current, and all providers accept calls."
     assert faults(page) == []
-
-
-@pytest.mark.parametrize(
-    ("calls", "heading", "affected"),
-    [
-        (Calls("open"), "a calls open", "2 models, 1 of them from no other provider: secret-1, m"),
-        (
-            Calls("degraded", open_circuits=[OpenCircuit("m", "plain", "open")]),
-            "a calls degraded",
-            "1 model; all of them also from other providers: m",
-        ),
-        (
-            Calls("ok", account_rejected=True),
-            "a calls ok",
-            "2 models, 1 of them from no other provider: secret-1, m",
-        ),
-    ],
-)
-async def test_calls_that_fail_need_attention(
-    calls: Calls, heading: str, affected: str, fetch: FakeFetch, clock: FakeClock
-) -> None:
-    async with failing(fetch, clock) as app:
-        app.deployment.health._calls = lambda provider: calls if provider == "a" else Calls("ok")
-        page = await overview_of(app)
-
-    issue = page.one("section", id="attention").all("article")[0]
-    assert (issue.one("h3").text, facts_of(issue)["Affected"]) == (heading, affected)
-
-
-async def test_failures_below_all_thresholds_are_pointed_out(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with failing(fetch, clock) as app:
-        for _ in range(5):
-            call(app, outcome="timeout", first_byte=None)
-        page = await overview_of(app)
-
-    (others,) = page.one("section", id="attention").all("ul", class_="plain")
-    assert [each.text for each in others.all("li")] == [
-        "a errors 5 errors, 7 calls in the last 10 minutes",
-        "away skipped ABSENT_KEY not set or empty",
-    ]
-
-
-async def test_failed_fetches_are_pointed_out_while_the_list_is_current(fetch: FakeFetch, clock: FakeClock) -> None:
-    fetch.lists("a", "m")
-    async with started(config_of(CONFIG), fetch, clock) as app:
-        fetch.fails("a")
-        await app.refresh(["a"], 5, accept=False)
-        page = await overview_of(app)
-
-    (others,) = page.one("section", id="attention").all("ul", class_="plain")
-    assert others.all("li")[0].text == "a fetch failed last 1 fetch failed: connection refused"
 
 
 async def test_links_and_forms_are_below_the_base_path(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -143,35 +67,6 @@ async def test_links_and_forms_are_below_the_base_path(fetch: FakeFetch, clock: 
     addresses = {each.attributes.get(name, "#") for each in elements for name in ("href", "src", "action")}
     assert {each for each in addresses if not each.startswith(("#", "/llm/status"))} == set()
     assert reply.header("location") == "/llm/status?reloaded=disabled"
-
-
-async def test_many_models_and_callers_are_behind_a_summary(fetch: FakeFetch, clock: FakeClock) -> None:
-    fetch.lists("a", "m")
-    fetch.lists("b", *(f"m-{number:03}" for number in range(120)))
-    async with started(config_of(CONFIG), fetch, clock) as app:
-        fetch.fails("b")
-        await clock.advance(130)
-        for number in range(25):
-            call(app, key=f"key-{number}", model="m-007", provider="b")
-        page = await overview_of(app)
-
-    first, second = page.one("section", id="attention").all("details")
-    assert (first.one("summary").text, len(first.all("li"))) == ("The first 100", 100)
-    assert (second.one("summary").text, len(second.all("li"))) == ("All 25", 25)
-    assert page.one("section", id="callers").all("p")[0].text == "and 5 further keys, in status.json"
-    assert faults(page) == []
-
-
-async def test_callers_that_are_too_many_to_add_up_are_not_said_to_be_none(fetch: FakeFetch, clock: FakeClock) -> None:
-    async def answer(query: Query) -> Answer:
-        raise TooManyTotals
-
-    async with failing(fetch, clock) as app:
-        app.usage.answer = answer  # type: ignore[method-assign]
-        page = await overview_of(app)
-
-    (issue,) = page.one("section", id="attention").all("article")
-    assert facts_of(issue)["Used by"] == "not known: too many callers and models"
 
 
 async def test_problems_of_the_configuration_are_shown(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -230,7 +125,8 @@ async def test_fetch_now_fetches_the_list_and_says_what_came(fetch: FakeFetch, c
 
     assert (reply.status, parse_qs(location.partition("?")[2])) == (303, {"fetched": ["b"]})
     assert fetch.requests["b"] == before + 1
-    assert after.one("p", class_="notice").text == "List of b fetched: ok, 3 models."
+    notice = after.one("p", class_="notice")
+    assert (notice.text, notice.attributes["class"]) == ("List of b fetched: ok, 3 models.", "notice")
 
 
 async def test_a_fetch_that_fails_says_why(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -239,7 +135,12 @@ async def test_a_fetch_that_fails_says_why(fetch: FakeFetch, clock: FakeClock) -
         page = await overview_of(app, "?fetched=b")
         unknown = await overview_of(app, "?fetched=%3Cscript%3E")
 
-    assert page.one("p", class_="notice").text == "List of b: stale: 503 Service Unavailable"
+    notice = page.one("p", class_="notice")
+    assert (notice.text, notice.attributes["class"], notice.attributes["role"]) == (
+        "Fetching the list of b failed: 503 Service Unavailable; the old list stays in use.",
+        "notice bad",
+        "alert",
+    )
     assert unknown.all("p", class_="notice") == []
 
 

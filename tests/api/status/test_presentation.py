@@ -71,7 +71,12 @@ def test_every_state_has_a_look_and_a_name() -> None:
         "warn",
         "off",
     )
-    assert (state_text("half_open"), state_text("not_callable"), state_text("ok")) == ("half open", "list only", "ok")
+    assert [state_text(state) for state in ("open", "half_open", "not_callable", "ok")] == [
+        "rejected (circuit breaker open)",
+        "on trial (circuit breaker half open)",
+        "list only",
+        "ok",
+    ]
 
 
 def test_charts_have_the_full_height_at_their_peak() -> None:
