@@ -15,7 +15,8 @@ from proxy.api.admin import check_is_admin
 from proxy.api.request import RequestHead
 from proxy.api.status.cookies import SESSION, cookie_value
 from proxy.api.status.forms import read_form
-from proxy.api.status.pages import LOGIN_PATH, redirect
+from proxy.api.status.pages import redirect
+from proxy.api.status.return_path import login_path
 from proxy.api.status.same_origin import check_same_origin
 from proxy.asgi import Handler, RawResponse, Receive, Send
 from proxy.errors import CrossSiteRequest, InvalidKey
@@ -68,7 +69,7 @@ def login_redirect(deployment: Deployment, head: RequestHead) -> RawResponse | N
     accepts = b",".join(value for name, value in head.headers if name == b"accept")
     if head.path == "/status.json" or b"text/html" not in accepts:
         return None
-    return redirect(head, deployment.routes.base + LOGIN_PATH)
+    return redirect(head, deployment.routes.base + login_path(head))
 
 
 def _answer_anyone(deployment: Deployment, head: RequestHead, serve: Serve) -> RawResponse | Handler:

@@ -42,6 +42,50 @@ async function logIn(page, secret) {
   await page.waitForLoadState();
 }
 
+// What an update of the first page changes and keeps, while a link without an id has the focus.
+async function update(page) {
+  await page.clock.install();
+  await page.goto(`${url}/status`);
+  const outdated = () => page.evaluate(() => document.querySelector("#attention h2").append(" outdated"));
+  const shown = async () => ({
+    isCurrent: !(await text(page, "#attention h2")).includes("outdated"),
+    focused: await page.evaluate(() => document.activeElement.getAttribute("href")),
+    button: await text(page, "#pause"),
+    notice: await text(page, "#connection"),
+  });
+  const wait = async (isUpdated) => {
+    const response = isUpdated && page.waitForResponse((each) => each.url().endsWith("/status"));
+    await page.clock.runFor(5100);
+    await response;
+    await page.waitForFunction((whether) => document.querySelector("#attention h2").textContent.includes("outdated") !== whether, isUpdated);
+  };
+  const steps = {};
+  await page.locator("#attention article a").first().focus();
+  await outdated();
+  await wait(true);
+  steps.focused = await shown();
+  await page.evaluate(() => getSelection().selectAllChildren(document.querySelector("#hour h2")));
+  await outdated();
+  await wait(false);
+  steps.selected = await shown();
+  await page.evaluate(() => getSelection().removeAllRanges());
+  await wait(true);
+  steps.continued = await shown();
+  await page.locator("#pause").click();
+  await outdated();
+  await wait(false);
+  steps.paused = await shown();
+  return steps;
+}
+
+// Whether the state of calls is within a narrow screen, and the menu in one line.
+async function narrow(page) {
+  await page.setViewportSize({ width: 390, height: 844 });
+  const boxes = await page.locator("#providers [data-label=Calls] .badge").evaluateAll((badges) => badges.map((each) => each.getBoundingClientRect().right));
+  const heights = await page.locator("header nav a, header button").evaluateAll((links) => links.map((each) => each.getBoundingClientRect()).map(({ top, bottom }) => (top + bottom) / 2));
+  return { callsAreVisible: boxes.length > 0 && Math.max(...boxes) <= 390, menuHasOneLine: Math.max(...heights) - Math.min(...heights) < 10 };
+}
+
 // The steps of an operator. `search` enters a text in the search of models.
 async function operate(page, search, checked) {
   const steps = {};
@@ -116,6 +160,9 @@ const browser = await chromium.launch({ executablePath, args });
 try {
   const scripted = await opened(browser, {});
   const withScript = await operate(scripted.page, typed, check);
+  await logIn(scripted.page, key);
+  seen.updates = await update(scripted.page);
+  seen.narrow = await narrow(scripted.page);
   const plain = await opened(browser, { javaScriptEnabled: false });
   const withoutScript = await operate(plain.page, sent, async () => {});
   console.log(JSON.stringify({ ...seen, hosts: [...seen.hosts], withScript, withoutScript }));

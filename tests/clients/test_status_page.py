@@ -130,3 +130,21 @@ def test_axe_finds_no_violation_in_light_and_dark(seen: Any) -> None:
 
 def test_no_page_scrolls_sideways_on_a_narrow_screen(seen: Any) -> None:
     assert seen["wide"] == []
+
+
+def test_updates_keep_the_focus_and_wait_for_a_selection(seen: Any) -> None:
+    shown = {"isCurrent": True, "focused": "/status/models?provider=down", "button": "Pause updates", "notice": ""}
+    notice = "Updates continue when no text is selected."
+    updates = seen["updates"]
+    focused = updates["selected"].pop("focused"), updates["continued"].pop("focused"), updates["paused"].pop("focused")
+    assert focused[2] is None, "the button has it"
+    assert updates == {
+        "focused": shown,
+        "selected": {"isCurrent": False, "button": "Pause updates", "notice": notice},
+        "continued": {"isCurrent": True, "button": "Pause updates", "notice": ""},
+        "paused": {"isCurrent": False, "button": "Resume updates", "notice": ""},
+    }
+
+
+def test_a_narrow_screen_shows_the_state_of_calls_and_the_menu_in_one_line(seen: Any) -> None:
+    assert seen["narrow"] == {"callsAreVisible": True, "menuHasOneLine": True}

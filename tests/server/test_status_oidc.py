@@ -79,8 +79,8 @@ class Login:
         assert len(self.query) == len(parse_qsl(location.query))
 
 
-async def begun(browser: Browser, issuer: OidcProvider) -> Login:
-    return Login(await browser.get(f"/status/oidc?{urlencode({'issuer': issuer.issuer})}"))
+async def begun(browser: Browser, issuer: OidcProvider, **more: str) -> Login:
+    return Login(await browser.get(f"/status/oidc?{urlencode({'issuer': issuer.issuer, **more})}"))
 
 
 async def answered(browser: Browser, issuer: OidcProvider, login: Login, **claims: Any) -> Reply:
@@ -525,3 +525,19 @@ async def test_an_id_token_is_no_credential_for_the_api(issuer: OidcProvider, cl
         token = issuer.token(**ADMIN)
         for path in ("/v1/models", "/admin/catalog", "/status.json"):
             assert (await reply_to(browser.app, path, {"authorization": f"Bearer {token}"})).status == 401
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path"),
+    [("/status/models?q=gpt", "/status/models?q=gpt"), ("//evil.example", "/status"), ("/v1/models", "/status")],
+)
+async def test_a_login_returns_to_the_requested_page(
+    wanted: str, path: str, issuer: OidcProvider, clock: FakeClock
+) -> None:
+    async with started(config(issuer), clock) as browser:
+        form = (await browser.get(f"/status/login?{urlencode({'next': wanted})}")).body.decode()
+        login = await begun(browser, issuer, next=wanted)
+        reply = await answered(browser, issuer, login)
+
+    assert (f"&amp;{urlencode({'next': path})}" in form) == (path != "/status")
+    assert f'<meta http-equiv="refresh" content="0; url={path}">'.encode() in reply.body

@@ -8,6 +8,7 @@ from itertools import chain
 from msgspec import Struct
 
 from proxy.access import Policy
+from proxy.api.status.attention import is_rejected
 from proxy.api.status.presentation import digest_of
 from proxy.catalog import Catalog, Model, Offer
 from proxy.catalog.virtual import catalog_of
@@ -15,11 +16,14 @@ from proxy.config import Config
 from proxy.config.identities import GROUP
 from proxy.cooperative import Cooperative, batched
 from proxy.dialects.known_facts import CAPABILITIES, TYPE_NAMES
+from proxy.states import Calls
 from proxy.store import Store
 from proxy.wire.facts import facts_of
 from proxy.wire.filters import MAX_TEXT, Filters, Index, indexed
 
 PAGE_SIZE = 100
+MAX_HIDDEN = 5
+"""Models that are named because a view does not contain them."""
 _MAX_PAGE = 10**6
 _EVERYTHING = ("*",)
 
@@ -35,6 +39,8 @@ class Row(Struct, frozen=True):
     capabilities: Sequence[str]
     providers: Sequence[str]
     """Those of its offers, in the order in which they are tried."""
+    is_rejected: bool
+    """Whether no provider accepts its calls at the moment."""
 
 
 class Choices(Struct, frozen=True):
@@ -69,12 +75,13 @@ class _View(Struct, frozen=True):
 
 
 class Browser:
-    """Finds models. The last view is kept, because its pages and filters are usually requested next."""
+    """Finds models. The last views are kept, because their pages and filters are usually requested next."""
 
     def __init__(self, config: Config, store: Store) -> None:
         self._config = config
         self._store = store
-        self._last: _View | None = None
+        self._last: dict[bool, _View] = {}
+        """Whether it contains everything -> the last view."""
 
     def choices(self) -> Cooperative[Choices]:
         view = yield from self._view(_EVERYTHING)
@@ -97,7 +104,10 @@ class Browser:
             return self._config.rules_of(GROUP + group)
         return _EVERYTHING
 
-    def page(self, rules: Sequence[str], parameters: Mapping[str, str]) -> Cooperative[Page]:
+    def page(
+        self, rules: Sequence[str], parameters: Mapping[str, str], calls: Mapping[str, Calls]
+    ) -> Cooperative[Page]:
+        """`calls`: those of each provider."""
         view = yield from self._view(rules)
         filters = _filters(parameters)
         found = view.index.matching(filters) if any(filters) else range(len(view.catalog.models))
@@ -105,8 +115,26 @@ class Browser:
         pages = max(1, -(-len(found) // PAGE_SIZE))
         number = min(_page(parameters.get("page", "")), pages)
         models = view.catalog.models
-        rows = [_row(models[at]) for at in found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]]
+        rows = [
+            _row(models[at], calls, parameters.get("as_key"))
+            for at in found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
+        ]
         return Page(rows, len(found), len(models), number, pages)
+
+    def hidden(self, rules: Sequence[str], parameters: Mapping[str, str]) -> Cooperative[Sequence[str]]:
+        """The models that were searched for, but that these rules do not allow: the one with this id, or the first of
+        those that would be found, if the view contains none."""
+        text = parameters.get("q", "").strip()
+        if not text or rules == _EVERYTHING:
+            return []
+        view, whole = (yield from self._view(rules)), (yield from self._view(_EVERYTHING))
+        if (model := whole.catalog.find(text)) and view.catalog.find(text) is None:
+            return [model.id]
+        filters = _filters(parameters)
+        if len(view.index.matching(filters)):
+            return []
+        yield
+        return [whole.catalog.models[at].id for at in whole.index.matching(filters)[:MAX_HIDDEN]]
 
     def find(self, digest: str) -> Cooperative[str | None]:
         """The id with this digest."""
@@ -120,13 +148,20 @@ class Browser:
 
     def _view(self, rules: Sequence[str]) -> Cooperative[_View]:
         offers = [self._store.offers(provider.name) for provider in self._config.providers]
-        last = self._last
+        is_whole = rules == _EVERYTHING
+        last = self._last.get(is_whole)
         if last and last.rules == rules and all(a is b for a, b in zip(last.offers, offers, strict=True)):
             return last
         catalog = yield from catalog_of(chain.from_iterable(offers), Policy.of(rules), self._config)
         view = _View(rules, offers, catalog, (yield from indexed(catalog.models)))
-        self._last = view
+        self._last[is_whole] = view
         return view
+
+
+def _is_rejected(model: Model, calls: Mapping[str, Calls], key: str | None) -> bool:
+    """Whether no provider accepts calls of a model at the moment. Providers that support listing only do not count."""
+    offers = [offer for offer in model.offers if calls[offer.provider].state != "not_callable"]
+    return bool(offers) and all(is_rejected(calls[offer.provider], offer.entry.id, key) for offer in offers)
 
 
 def _filters(parameters: Mapping[str, str]) -> Filters:
@@ -143,7 +178,7 @@ def _page(text: str) -> int:
     return max(1, int(text)) if text.isdecimal() and len(text) < len(str(_MAX_PAGE)) else 1
 
 
-def _row(model: Model) -> Row:
+def _row(model: Model, calls: Mapping[str, Calls], key: str | None) -> Row:
     facts = facts_of(model)
     return Row(
         model.id,
@@ -152,4 +187,5 @@ def _row(model: Model) -> Row:
         facts.context,
         [capability for capability in CAPABILITIES if capability in facts.capabilities],
         list(dict.fromkeys(offer.provider for offer in model.offers)),
+        _is_rejected(model, calls, key),
     )

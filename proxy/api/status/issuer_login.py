@@ -25,6 +25,7 @@ from proxy.api.request import RequestHead
 from proxy.api.routes import Route
 from proxy.api.status.cookies import LOGIN, SESSION, cookie_value, set_cookie
 from proxy.api.status.pages import LOGIN_PATH, html_response, redirect, render
+from proxy.api.status.return_path import FIELD, MAX_LENGTH, return_path
 from proxy.api.status.session_keeper import LoginAttempts, LoginFailed
 from proxy.asgi import Handler, Header, RawResponse, Receive, Send
 from proxy.clock import Clock
@@ -55,6 +56,8 @@ class _State(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     verifier: _Text
     expires: float
     """Unix seconds."""
+    path: Annotated[str, Meta(max_length=MAX_LENGTH)]
+    """Where the browser goes after the login."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -111,10 +114,11 @@ class IssuerLogin:
         if _fetch_site(head) in (b"cross-site", b"same-site"):
             return redirect(head, self._base + LOGIN_PATH)
         _check_is_page(head)
-        issuer = self._callers.clients.get(parameters_of(head, ("issuer",)).get("issuer", ""))
+        given = parameters_of(head, ("issuer", FIELD))
+        issuer = self._callers.clients.get(given.get("issuer", ""))
         if issuer is None:
             raise BadRequest("`issuer` must be one of `auth.jwt` with a client.", param="issuer")
-        return partial(self._start, head, issuer)
+        return partial(self._start, head, issuer, return_path(given))
 
     def callback(self, head: RequestHead, caller: Caller) -> Handler:
         """Handle the redirect from the issuer. Raises BadRequest and CrossSiteRequest."""
@@ -128,7 +132,9 @@ class IssuerLogin:
             raise BadRequest("A query parameter is repeated.")
         return partial(self._callback, head, parameters)
 
-    async def _start(self, head: RequestHead, issuer: JwtIssuer, receive: Receive, send: Send) -> RawResponse:
+    async def _start(
+        self, head: RequestHead, issuer: JwtIssuer, path: str, receive: Receive, send: Send
+    ) -> RawResponse:
         try:
             self._attempts.check(head)
             endpoints = await self._endpoints_of(issuer)
@@ -146,7 +152,7 @@ class IssuerLogin:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
-        pending = _State(issuer.issuer, state, nonce, verifier, self._clock.time() + LOGIN_SECONDS)
+        pending = _State(issuer.issuer, state, nonce, verifier, self._clock.time() + LOGIN_SECONDS, path)
         sealed = self._sealed.seal_state(_PURPOSE, _encode(pending))
         # Not Strict: the issuer, another site, sends the browser back.
         cookie = set_cookie(LOGIN, sealed, LOGIN_SECONDS, secure=self._is_secure, is_strict=False)
@@ -158,14 +164,15 @@ class IssuerLogin:
     ) -> RawResponse:
         try:
             self._attempts.check(head)
-            session, caller = await self._log_in(self._pending(head, parameters), parameters)
+            pending = self._pending(head, parameters)
+            session, caller = await self._log_in(pending, parameters)
         except (LoginFailed, UpstreamError) as error:
             return await self._failure(head, error)
         _log.info("admin: %s: login to the status page from %s", caller.who, self._attempts.client_of(head))
         value, seconds = self._sealed.cookie_of(session)
         cookies = [set_cookie(SESSION, value, seconds, secure=self._is_secure), self._deleted]
         # A page, not a redirect: browsers do not send cookies that are Strict with redirects from another site.
-        return html_response(head, await render("logged_in.html", base=self._base), 200, cookies)
+        return html_response(head, await render("logged_in.html", base=self._base, path=pending.path), 200, cookies)
 
     def _pending(self, head: RequestHead, parameters: Mapping[str, str]) -> _State:
         """Return the login that was started in this browser. Raises LoginFailed."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlencode
 
 from proxy.access import Access, Caller
 from proxy.access.jwt import KeySource
@@ -16,6 +17,7 @@ from proxy.api.routes import READ, Route
 from proxy.api.status.cookies import SESSION, has_secure_cookies, set_cookie
 from proxy.api.status.forms import read_form
 from proxy.api.status.pages import LOGIN_PATH, html_response, redirect, render
+from proxy.api.status.return_path import FIELD, START, return_path, return_path_in_query
 from proxy.api.status.session_keeper import LoginAttempts, LoginFailed, SessionKeeper
 from proxy.asgi import Handler, Header, RawResponse, Receive, Send
 from proxy.clock import Clock
@@ -64,7 +66,7 @@ class StatusLogin:
     def form(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
         """The form. A proxy without keys needs none."""
         if self._config.is_open:
-            return redirect(head, f"{self._base}/status")
+            return redirect(head, self._base + return_path_in_query(head))
         return partial(self._form, head)
 
     def log_in(self, head: RequestHead, caller: Caller) -> Handler:
@@ -82,19 +84,22 @@ class StatusLogin:
         return redirect(head, self._base + LOGIN_PATH, [deleted])
 
     async def _form(self, head: RequestHead, receive: Receive, send: Send) -> RawResponse:
-        return html_response(head, await self._page())
+        return html_response(head, await self._page(return_path_in_query(head)))
 
     async def _log_in(self, head: RequestHead, receive: Receive, send: Send) -> RawResponse:
         """Raises BodyTooLarge and BadRequest."""
+        path = START
         try:
             self._attempts.check(head)
-            session, caller = self._begin(head, (await read_form(head, receive)).get("key", ""))
+            form = await read_form(head, receive)
+            path = return_path(form)
+            session, caller = self._begin(head, form.get("key", ""))
         except LoginFailed as failed:
-            return await self._failure(head, failed)
+            return await self._failure(head, failed, path=path)
         _log.info("admin: %s: login to the status page from %s", caller.who, self._attempts.client_of(head))
         value, seconds = self.sessions.sealed.cookie_of(session)
         cookie = set_cookie(SESSION, value, seconds, secure=has_secure_cookies(head.headers))
-        return redirect(head, f"{self._base}/status", [cookie])
+        return redirect(head, self._base + path, [cookie])
 
     def _begin(self, head: RequestHead, key: str) -> tuple[Session, Caller]:
         """Raises LoginFailed."""
@@ -107,18 +112,22 @@ class StatusLogin:
         except Forbidden:
             raise LoginFailed(403, "This key is not an admin key (`admin: true`).", "not an admin key") from None
 
-    async def _failure(self, head: RequestHead, failed: LoginFailed, headers: Sequence[Header] = ()) -> RawResponse:
-        """Return the form, with the problem."""
+    async def _failure(
+        self, head: RequestHead, failed: LoginFailed, headers: Sequence[Header] = (), path: str = START
+    ) -> RawResponse:
+        """Return the form, with the problem. `path`: where the next attempt returns to."""
         if failed.reason:
             client = self._attempts.client_of(head)
             _log.warning("status page: login from %s rejected: %s", client, printable(failed.reason))
         retry = [(b"retry-after", b"%d" % failed.seconds)] if failed.seconds else []
-        return html_response(head, await self._page(failed), failed.status, [*retry, *headers])
+        return html_response(head, await self._page(path, failed), failed.status, [*retry, *headers])
 
-    async def _page(self, failed: LoginFailed | None = None) -> bytes:
+    async def _page(self, path: str, failed: LoginFailed | None = None) -> bytes:
         return await render(
             "login.html",
             base=self._base,
+            path=path,
+            path_query="" if path == START else urlencode({FIELD: path}),
             problem=failed.text if failed else "",
             has_form=self._has_form,
             issuers=self._issuers.issuers if self._issuers else (),

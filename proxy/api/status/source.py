@@ -17,6 +17,7 @@ from proxy.api.listed import Listed
 from proxy.clock import Clock
 from proxy.config import Config
 from proxy.cooperative import run_yielding
+from proxy.states import Calls
 from proxy.store import Store
 from proxy.telemetry import CallRecord, Telemetry
 from proxy.telemetry.changes import Feed
@@ -88,6 +89,10 @@ class StatusSource:
             self._process.changes.current,
             {provider.name: provider.max_in_flight for provider in self._config.providers if provider.target},
         )
+
+    async def calls(self) -> Mapping[str, Calls]:
+        """Provider -> its calls in all processes."""
+        return await self._health.calls_of_all()
 
     async def packed(self) -> bytes:
         """What is happening in this process, for another one that serves the port."""

@@ -60,12 +60,15 @@ class Views:
                 model = await run_yielding(self._browser.find(digest))
             return await self._model(head, model, parameters)
         rules = self._browser.rules(parameters)
+        calls = await self._source.calls()
         async with self._turn:
             choices = await run_yielding(self._browser.choices())
-            found = await run_yielding(self._browser.page(rules or (), parameters))
+            found = await run_yielding(self._browser.page(rules or (), parameters, calls))
+            hidden = [] if rules is None else await run_yielding(self._browser.hidden(rules, parameters))
         values = {
             "choices": choices,
             "found": found,
+            "hidden": hidden,
             "given": parameters,
             "is_known": rules is not None,
             "query": urlencode({name: value for name, value in parameters.items() if name != "page" and value}),

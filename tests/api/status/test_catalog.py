@@ -12,6 +12,7 @@ from proxy.api.status.catalog import PAGE_SIZE, Browser, Page
 from proxy.api.status.presentation import digest_of, model_link
 from proxy.cooperative import Cooperative
 from proxy.server.app import Proxy
+from proxy.states import Calls, OpenCircuit
 from tests.api.status.html import Element, faults, parsed
 from tests.api.status.scenes import ADMIN, ADMINS, PLAIN, page_of
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started
@@ -33,6 +34,7 @@ keys:
   - {{name: only-b, hash: '{digest("sk-fake-of-b")}', models: ['provider:b']}}
   - {{name: old, hash: '{digest("sk-fake-old")}', models: ['*'], expires: 2020-01-01}}
 """
+OPEN_FOR_PLAIN = Calls("degraded", open_circuits=[OpenCircuit("embed-1", "plain", "open")])
 HOSTILE = (
     "<script>alert(1)</script>",
     "\"'><img src=x onerror=alert(1)>",
@@ -55,11 +57,13 @@ async def test_pages_of_the_catalog_are_computed_one_after_the_other(
     most = 0
     page = Browser.page
 
-    def counted(browser: Browser, rules: Sequence[str], parameters: Mapping[str, str]) -> Cooperative[Page]:
+    def counted(
+        browser: Browser, rules: Sequence[str], parameters: Mapping[str, str], calls: Mapping[str, Calls]
+    ) -> Cooperative[Page]:
         nonlocal most
         running[0] += 1
         most = max(most, running[0])
-        found = yield from page(browser, rules, parameters)
+        found = yield from page(browser, rules, parameters, calls)
         yield
         running[0] -= 1
         return found
@@ -148,6 +152,57 @@ async def test_the_view_of_a_key_is_what_its_list_shows(
 
     assert ids_in(page) == [model["id"] for model in listed]
     assert [row[1] for row in page.one("table").rows()] == [model["owned_by"] for model in listed]
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("as_key=plain&q=secret-1", "The key plain may not use secret-1: the page of the model shows why."),
+        ("as_key=plain&q=secret", "The key plain may not use secret-1: the page of the model shows why."),
+        ("as_group=nobody&q=5", "Members of nobody may not use claude-5, gpt-5: the page of a model shows why."),
+        ("as_group=default&q=embed-1", "Requests without a key may not use embed-1: the page of the model shows why."),
+        ("as_key=plain&q=gpt-5", ""),
+        ("as_key=plain&q=unknown", ""),
+        ("as_key=unknown&q=gpt-5", ""),
+        ("as_key=plain", ""),
+        ("q=secret-1", ""),
+    ],
+)
+async def test_a_search_says_which_models_a_key_may_not_use(
+    query: str, text: str, lists: FakeFetch, clock: FakeClock
+) -> None:
+    async with started(config_of(CONFIG), lists, clock) as app:
+        page = parsed((await reply_to(app, f"/status/models?{query}", ADMINS)).body)
+        notices = page.all("p", class_="bad")
+        links = [link.attributes["href"] for notice in notices for link in notice.all("a")]
+        targets = [(await page_of(app, link)).body for link in links]
+
+    assert [notice.text for notice in notices] == [text] * bool(text)
+    assert all(link.endswith(query.partition("&")[0]) for link in links)
+    for target in targets:
+        assert " may not use " in parsed(target).one("p", class_="bad").text
+
+
+@pytest.mark.parametrize(
+    ("query", "calls", "marked"),
+    [
+        ("", {}, []),
+        ("", {"a": Calls("open")}, ["embed-1", "secret-1"]),
+        ("?q=gpt", {"a": Calls("open"), "b": Calls("ok", account_rejected=True)}, ["gpt-5"]),
+        ("", {"a": OPEN_FOR_PLAIN}, []),
+        ("?as_key=plain", {"a": OPEN_FOR_PLAIN}, ["embed-1"]),
+        ("", {"a": Calls("not_callable"), "b": Calls("open")}, ["claude-5", "gpt-5", "smart"]),
+    ],
+)
+async def test_models_that_cannot_be_called_now_are_marked(
+    query: str, calls: Mapping[str, Calls], marked: list[str], lists: FakeFetch, clock: FakeClock
+) -> None:
+    async with started(config_of(CONFIG), lists, clock) as app:
+        app.deployment.health._calls = lambda provider: calls.get(provider, Calls("ok"))
+        page = await browsing(app, query)
+
+    ending = " cannot be called now"
+    assert [id.removesuffix(ending) for id in ids_in(page) if id.endswith(ending)] == marked
 
 
 @pytest.mark.parametrize("query", ["as_key=unknown", "as_group=unknown", "as_key=group:staff"])
@@ -251,6 +306,11 @@ async def test_the_page_of_a_model_as_a_key_names_the_rule(lists: FakeFetch, clo
     for page in (key, group):
         rules = page.one("section", **{"aria-labelledby": "access-title"}).one("ul", class_="plain")
         assert ["denies it" in rule.text for rule in rules.all("li")] == [False, True]
+    texts = [page.one("p", class_="bad").text for page in (key, group)]
+    assert texts == [
+        "key plain may not use secret-1: the rules of group staff",
+        "members of group staff may not use secret-1: the rules of group staff",
+    ]
     assert unknown.status == 404
 
 

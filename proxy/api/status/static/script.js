@@ -10,9 +10,17 @@
     return new DOMParser().parseFromString(await response.text(), "text/html");
   }
 
+  // The elements that can have the focus and correspond to one: those with its id, or with its link, in the same part.
+  function counterparts(root, element) {
+    const nameOf = (each) => each.tagName + " " + (each.id || each.getAttribute("href") || each.closest("[id]")?.id);
+    return [...root.querySelectorAll("a, button, summary, [tabindex]")].filter((each) => nameOf(each) === nameOf(element));
+  }
+
   // Replaces an element; what is open stays open, and the focus and the scroll position stay where they are.
   function replace(old, next) {
-    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
+    const same = focused ? counterparts(next, focused) : [];
+    const target = focused && (same[counterparts(old, focused).indexOf(focused)] || same[0] || next);
     const scrolled = [...old.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
     for (const details of old.querySelectorAll("details[open]")) {
       const same = next.querySelector("#" + CSS.escape(details.id));
@@ -20,7 +28,8 @@
     }
     old.replaceWith(next);
     next.querySelectorAll(".scroll").forEach((each, place) => { each.scrollLeft = scrolled[place] || 0; });
-    if (focused) document.getElementById(focused)?.focus({preventScroll: true});
+    if (target === next) next.tabIndex = -1;  // the keyboard continues in the same part
+    if (target) target.focus({preventScroll: true});
   }
 
   const live = document.querySelector("[data-live]");
@@ -32,11 +41,9 @@
       isPaused = !isPaused;
       pause.textContent = isPaused ? "Resume updates" : "Pause updates";
     });
-    const isBusy = () => {
-      const active = document.activeElement;
-      const unnamed = active && active.closest("[data-live]") && !active.id;
-      return isPaused || document.hidden || unnamed || !getSelection().isCollapsed;
-    };
+    const say = (text) => { if (connection.textContent !== text) connection.textContent = text; };
+    const isSelecting = () => !getSelection().isCollapsed;
+    const isBusy = () => isPaused || document.hidden || isSelecting();
     const refresh = async () => {
       try {
         if (!isBusy()) {
@@ -49,10 +56,9 @@
             document.title = page.title;
           }
         }
-        if (connection.textContent) connection.textContent = "";
+        say(isSelecting() && !isPaused ? "Updates continue when no text is selected." : "");
       } catch (error) {
-        const text = "Not updated: the server does not respond.";
-        if (connection.textContent !== text) connection.textContent = text;
+        say("Not updated: the server does not respond.");
       }
       setTimeout(refresh, REFRESH);
     };
