@@ -7,7 +7,10 @@ from collections.abc import Mapping
 
 import pytest
 
+from proxy.api.status.attention import Impact, attention
+from proxy.cooperative import run_now
 from proxy.states import Calls, OpenCircuit
+from proxy.telemetry.changes import Change, Feed
 from proxy.telemetry.usage_query import Answer, Query, TooManyTotals
 from tests.api.status.html import Element, faults
 from tests.api.status.scenes import CONFIG, call, failing, overview_of
@@ -208,3 +211,32 @@ async def test_callers_that_are_too_many_to_add_up_are_not_said_to_be_none(fetch
 
     (issue,) = page.one("section", id="attention").all("article")
     assert facts_of(issue)["Used by"] == "not known: too many callers and models"
+
+
+async def test_an_issue_has_the_earliest_time_and_all_models_of_its_problems(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    declared = CONFIG.replace('b/v1", max_in_flight: 4', 'b/v1", max_in_flight: 4, models: [{id: declared}]')
+    fetch.lists("a", "m")
+    fetch.lists("b", "m", "n")
+    async with started(config_of(declared), fetch, clock) as app:
+        fetch.fails("b")
+        await clock.advance(1300)
+        store = app.deployment.store
+        names = [report.name for report in store.reports()]
+        calls = {name: Calls("open" if name == "b" else "ok") for name in names}
+        offers = {name: store.offers(name) for name in names}
+        expired = {name: store.expired_ids(name) for name in names}
+        changes = (
+            Change(at=200.0, type="provider_failing", provider="b", part="calls", before="ok", after="open"),
+            Change(at=300.0, type="provider_failing", provider="b", part="list", before="ok", after="failing"),
+        )
+        found = run_now(attention(store.reports(), calls, offers, expired, Feed(changes), None))
+
+    (issue,) = found.issues
+    assert [(each.part, each.since, [*each.impact.model_ids]) for each in issue.problems] == [
+        ("list", 300.0, ["n", "m"]),
+        ("calls", 200.0, ["declared"]),
+    ]
+    assert (issue.since, issue.impact) == (200.0, Impact(3, 2, ["declared", "n", "m"], None))
+    assert found.unavailable == 2

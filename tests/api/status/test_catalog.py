@@ -191,6 +191,7 @@ async def test_a_search_says_which_models_a_key_may_not_use(
         ("?q=gpt", {"a": Calls("open"), "b": Calls("ok", account_rejected=True)}, ["gpt-5"]),
         ("", {"a": OPEN_FOR_PLAIN}, []),
         ("?as_key=plain", {"a": OPEN_FOR_PLAIN}, ["embed-1"]),
+        ("?as_key=plain", {"a": Calls("degraded", open_circuits=[OpenCircuit("embed-1", None, "open")])}, ["embed-1"]),
         ("", {"a": Calls("not_callable"), "b": Calls("open")}, ["claude-5", "gpt-5", "smart"]),
     ],
 )
