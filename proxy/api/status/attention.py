@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -104,7 +104,8 @@ def attention(
         if needs_attention(report, calls[report.name])
     }
     yield
-    others = yield from _providers_by_model(offers, affected.keys())
+    ids = {id for parts in affected.values() for part in parts for id in part.ids}
+    others = yield from _providers_by_model(offers, ids)
     for name, parts in affected.items():
         problems: list[Problem] = []
         for part in parts:
@@ -150,7 +151,9 @@ def _affected(report: Report, calls: Calls, offers: Sequence[Offer], expired: fr
     ids: Sequence[str]
     if report.state not in _FINE:
         reason = report.error.reason if report.error else ""
-        ids = [*expired] if report.state == "failing" else [offer.id for offer in offers]
+        ids = [offer.id for offer in offers]
+        if report.state == "failing":  # declared models are still offered
+            ids = [*expired.difference(ids)]
         found.append(_Affected("list", report.state, reason, ids))
     if not calls.works:
         reason, ids = _of_calls(calls, offers)
@@ -172,12 +175,11 @@ def _of_calls(calls: Calls, offers: Sequence[Offer]) -> tuple[str, Sequence[str]
 
 
 def _providers_by_model(
-    offers: Mapping[str, Sequence[Offer]], affected: Collection[str]
+    offers: Mapping[str, Sequence[Offer]], wanted: set[str]
 ) -> Cooperative[Mapping[str, frozenset[str]]]:
-    """Model -> its providers, for the models of providers with a problem."""
-    wanted = {offer.id for name in affected for offer in offers[name]}
+    """Model -> its providers, for the affected models."""
     by_model: dict[str, frozenset[str]] = {}
-    for name, of_provider in offers.items() if affected else ():
+    for name, of_provider in offers.items() if wanted else ():
         yield
         for model in wanted.intersection([offer.id for offer in of_provider]):
             by_model[model] = by_model.get(model, frozenset()) | {name}
