@@ -257,21 +257,29 @@ def write(disk, numbers):
         entries = tuple(Entry(f"m{number}-{i}", extra=b'{"a":"%b"}' % (b"x" * 500)) for i in range(300))
         record = ListRecord(entries, float(number), FetchResult(()), {}, {}, None, None)
         disk.write(name, encode(record, provider, of))
+        if os.getppid() != parent:  # it has failed
+            os._exit(1)
 
 
+parent = os.getppid()
+path = os.path.join(sys.argv[1], name)
 disk = Disk(sys.argv[1])
 disk.lock()
 write(disk, [1])
 disk.unlock()
 numbers = [1.0]
-while len(set(numbers)) <= 30:
+parent = os.getpid()
+while len(numbers) <= 30:
+    before = os.stat(path).st_mtime_ns
     writer = os.fork()
     disk = Disk(sys.argv[1])
     if not writer:
         disk.lock()
         first = int(numbers[-1]) + 1
         write(disk, range(first, first + 10**6))
-    time.sleep(chance.uniform(0.02, 0.1))
+    while os.stat(path).st_mtime_ns == before:  # however slow the machine is, a list was written
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0, 0.03))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
     disk.lock()  # the lock of a process that died is free
@@ -280,7 +288,7 @@ while len(set(numbers)) <= 30:
     assert {entry.id.partition("-")[0] for entry in record.entries} == {f"m{record.fetched_at:.0f}"}
     assert len(record.entries) == 300
     numbers.append(record.fetched_at)
-assert numbers == sorted(numbers)
+assert numbers == sorted(set(numbers))
 print("lists read:", len(set(numbers)))
 """
 
