@@ -1,6 +1,7 @@
-"""HTTP/1.1 on one connection, in place of uvicorn's protocol, which differs in nine points.
+"""HTTP/1.1 on one connection, in place of uvicorn's protocol, which differs in ten points.
 
 - A cached response is sent synchronously: creating a task per request costs more than the response (`cycle`).
+- A request that repeats the last one is not parsed again (`request_parser`).
 - Requests are parsed one at a time: what follows a request is kept as bytes, up to a limit, until it has its response.
 - A key gets a share of each iteration of the event loop (`shares`), however many connections it has.
 - A client that disconnects during a call is detected, even if it has pipelined further requests.
@@ -200,14 +201,15 @@ class Protocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.bytes_received += len(data)
         cycle = self.cycle
-        if (
-            (cycle is None or cycle.response_complete)
-            and (self.share is None or self.share.left > 0)
-            and self.receiver.is_simple(data)
-        ):
-            self.parser.feed(data)
-        else:
-            self.receiver.receive(data)
+        if (cycle is None or cycle.response_complete) and (self.share is None or self.share.left > 0):
+            if data == self.parser.last:
+                self.parser.repeat()
+                return
+            if self.receiver.is_simple(data):
+                self.parser.feed_whole(data)
+                return
+        self.parser.last = b""
+        self.receiver.receive(data)
 
     def begin(self, scope: Scope, of_body: Sequence[bytes], *, keep_alive: bool) -> None:
         """Respond to the request of this head, or start the task that does. `of_body`: as `heads.check` returns it."""
@@ -294,6 +296,7 @@ class Protocol(asyncio.Protocol):
             self.transport.close()
             return
         self.receiver.discard()
+        self.parser.last = b""
         own_id = request_id()
         self._record(error, cycle, own_id)
         request, cors = self.parser.request_headers, self._proxy.deployment.cors

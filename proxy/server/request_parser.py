@@ -17,6 +17,8 @@ from proxy.server.receiver import MAX_URL
 
 _MALFORMED = "Malformed HTTP request; percent-encode non-ASCII characters in the URL."
 _SLASH = ord("/")
+_MAX_LAST = 4096
+"""Bytes of a request that are kept, to recognize an equal one."""
 
 
 class Connection(Protocol):
@@ -39,7 +41,18 @@ class Connection(Protocol):
 class RequestParser:
     """httptools calls the methods `on_...`."""
 
-    __slots__ = ("_checked", "_connection", "_framing", "_parser", "_valid", "headers", "scope", "url")
+    __slots__ = (
+        "_checked",
+        "_connection",
+        "_framing",
+        "_is_repeatable",
+        "_parser",
+        "_valid",
+        "headers",
+        "last",
+        "scope",
+        "url",
+    )
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -52,6 +65,10 @@ class RequestParser:
         """The headers of the current request in `heads.CHECKED`."""
         self._valid: Sequence[Header] = ()
         """The same of an earlier request that were valid and without a body: those of most requests are equal."""
+        self.last = b""
+        """The last request, if an equal one needs not be parsed: clients that look for changes repeat theirs."""
+        self._is_repeatable = False
+        """Whether the last head was that of a request without a body, on a connection that stays open."""
         self._framing = 0
         """Bytes since the last head or the last part of a body: a chunk's size and extensions, trailers."""
 
@@ -70,6 +87,32 @@ class RequestParser:
         else:
             if self._framing > heads.MAX_TRAILER_BYTES and isinstance(self.headers, heads.Trailers):
                 self._connection.refuse(heads.too_many_trailers())
+
+    def feed_whole(self, data: bytes) -> None:
+        """Parse a whole head, and at most its body. Otherwise as `feed`."""
+        self.feed(data)
+        self.last = data if self._is_repeatable and len(data) <= _MAX_LAST else b""
+
+    def repeat(self) -> None:
+        """Begin a request that equals `last`. Parsing it would leave the parser as it is."""
+        self.scope = scope = self._new_scope(self.scope["method"], "1.1")
+        self._connection.begin(scope, (), keep_alive=True)
+        self.on_message_complete()
+
+    def _new_scope(self, method: str, version: str) -> Scope:
+        """The scope of the head that was parsed last, without what the application does not read."""
+        raw_path, _, query = self.url.partition(b"?")
+        path = raw_path.decode("ascii")
+        return {
+            "type": "http",
+            "client": self._connection.client,
+            "headers": self.headers,
+            "method": method,
+            "http_version": version,
+            "raw_path": raw_path,
+            "query_string": query,
+            "path": unquote(path) if "%" in path else path,
+        }
 
     def close(self) -> None:
         self._parser = None  # type: ignore[assignment]  # it references this object
@@ -129,6 +172,7 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         """Check the head, and begin the request."""
         self._framing = 0
+        self._is_repeatable = False
         url, headers, parser = self.url, self.headers, self._parser
         if len(url) > MAX_URL:
             raise UriTooLong(MAX_URL)
@@ -147,24 +191,14 @@ class RequestParser:
             of_body = heads.check(version, checked)
             self._valid = () if of_body or version != "1.1" else checked
         if url[0] != _SLASH or b"#" in url:
-            self.url = url = heads.origin_form(method, url, checked)
-        raw_path, _, query = url.partition(b"?")
-        path = raw_path.decode("ascii")
-        # Without what the application does not read.
-        self.scope = scope = {
-            "type": "http",
-            "client": connection.client,
-            "headers": headers,
-            "method": method,
-            "http_version": version,
-            "raw_path": raw_path,
-            "query_string": query,
-            "path": unquote(path) if "%" in path else path,
-        }
+            self.url = heads.origin_form(method, url, checked)
+        self.scope = scope = self._new_scope(method, version)
         if b"transfer-encoding" in of_body:
             # The parser calls `on_header` for trailers as well, and the scope of the request has the same list.
             self.headers = heads.Trailers()
-        connection.begin(scope, of_body, keep_alive=version == "1.1" and parser.should_keep_alive())
+        keep_alive = version == "1.1" and parser.should_keep_alive()
+        connection.begin(scope, of_body, keep_alive=keep_alive)
+        self._is_repeatable = keep_alive and not of_body
 
     def on_body(self, body: bytes) -> None:
         self._framing = 0
