@@ -20,7 +20,7 @@ state, and do not fetch until the next attempt is due. What others publish arriv
 as long as it is the newest state of its name; `begin` finds what was missed.
 
 **Hints.** `announce` sends a small message to all other processes, also to those that start within the next minute: a
-circuit breaker that opened, a cool-down. It can be lost.
+circuit breaker that opened, a cool-down. It can be lost, and one of the first second can arrive twice.
 
 **Limits.** `limits` decides on what requests claim of the limits of their callers (`proxy.limits.claims`).
 

@@ -318,7 +318,7 @@ async def test_hints_reach_the_others_of_the_namespace(server: ValkeyServer) -> 
         one.sharing.announce(b"a hint")
         await until(lambda: two.hints)
 
-    assert two.hints == [b"a hint"]
+    assert {*two.hints} == {b"a hint"}, "it may arrive twice: as a message, and among those before the start"
     assert b"a hint" not in one.hints, "it is its own"
     assert other.hints == []
 
