@@ -10,7 +10,7 @@ from proxy.dialects.identity import restore_collisions
 from proxy.dialects.page import Page, open_page, opening_page
 from proxy.dialects.pager import Following, Query, Received, following_page, next_query
 from proxy.dialects.private import selected
-from proxy.dialects.private_signs import Sign, parts_of, signs_in
+from proxy.dialects.private_signs import signs_in
 from proxy.dialects.reader import InvalidEntry, entry_of, read_entry
 from proxy.dialects.signs import HEADERS as SIGN_HEADERS
 from proxy.dialects.table import DIALECTS
@@ -31,7 +31,6 @@ __all__ = [
     "Query",
     "Received",
     "Setting",
-    "Sign",
     "describe_body",
     "entry_of",
     "fill_template",
@@ -40,7 +39,6 @@ __all__ = [
     "no_valid_entries",
     "open_page",
     "opening_page",
-    "parts_of",
     "read_entry",
     "restore_collisions",
     "selected",

@@ -29,7 +29,7 @@ def extra_of(dialect: Dialect, payload: Mapping[str, Any], rest: Mapping[str, An
     if nested:
         _set_nested(shown, nested)
     # Copied to the exact size: what `encode` returns occupies up to half as much again, as long as the entry is kept.
-    return bytes(memoryview(ENCODE(shown)))
+    return b"%b" % ENCODE(shown)
 
 
 def _set_nested(shown: dict[str, Any], nested: Mapping[str, Any]) -> None:

@@ -1,33 +1,32 @@
-"""Find out quickly which forms of private texts a response may contain: most contain none, and need no other check.
+"""Find out quickly which forms of private texts entries may contain: most contain none, and need no other check.
 
 A sign is a few characters that all texts of some form contain. A sign can be wrong, but must not be missed: each form
-in `private_text` has one here. Signs are searched in the whole response, and in each entry only those that it contains.
+in `private_text` has one here. Signs are searched in many entries together, and in each one only those that were found.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 Sign = Callable[..., re.Match[bytes] | None]
 """Searches JSON for a sign, from a position on."""
 
-_FREQUENT: Sequence[Sign] = tuple(
-    re.compile(pattern).search
-    # Each begins with one literal character, because Python finds that fast. What most texts do not contain comes next.
-    for pattern in (
-        rb"/(?<![\w-]/)(?!\s)",  # paths and URLs, but not `maker/model`
-        # Options of commands, and tokens. Few words end with letters of these two classes.
-        rb"-(?:-|(?<=[sapleA][kixytK]-)(?:(?<=sk-)|(?<=xai-|api-|plx-|vly-|key-)|(?<=AK-)|(?<=glpat-)))",
-        # Addresses.
-        rb"\.(?:\d{1,3}\.\d|[ilcpshILCPSH](?<=(?i:\.(?:i|l|c|p|s|h)))(?i:nternal|ntranet|ocal|an|orp|rivate|vc|luster|ome\.arpa))",
-        rb"h(?:f_|[pousr](?<=gh.)_|ub_pat_(?<=github_pat_)|ost(?<=localhost))",
-        rb"k_(?<=sk_)",
-    )
-)
-_RARE: Sequence[tuple[bytes, Sign]] = tuple(
+_BY_FIRST_CHARACTER: Sequence[tuple[bytes, Sign]] = tuple(
     (character, re.compile(re.escape(character) + after).search)
+    # Each begins with one literal character, because Python finds that fast. What most texts do not contain comes next.
     for character, after in (
+        (b"/", rb"(?<![\w-]/)(?!\s)"),  # paths and URLs, but not `maker/model`
+        # Options of commands, and tokens. Few words end with letters of these two classes.
+        (b"-", rb"(?:-|(?<=[sapleA][kixytK]-)(?:(?<=sk-)|(?<=xai-|api-|plx-|vly-|key-)|(?<=AK-)|(?<=glpat-)))"),
+        # Addresses.
+        (
+            b".",
+            rb"(?:\d{1,3}\.\d|[ilcpshILCPSH](?<=(?i:\.(?:i|l|c|p|s|h)))"
+            rb"(?i:nternal|ntranet|ocal|an|orp|rivate|vc|luster|ome\.arpa))",
+        ),
+        (b"h", rb"(?:f_|[pousr](?<=gh.)_|ub_pat_(?<=github_pat_)|ost(?<=localhost))"),
+        (b"k", rb"_(?<=sk_)"),
         (b"\\", rb'(?=[\\"])'),  # paths of Windows, JSON in a text
         (b"~", b""),
         (b"$", rb"(?=[{A-Z])"),
@@ -51,29 +50,19 @@ _CAPITALS: Sequence[tuple[bytes, Sign]] = tuple(
 )
 _NO_CAPITALS = bytes(set(range(256)) - set(b"".join(capitals for capitals, _ in _CAPITALS)))
 
-ALL_SIGNS: Sequence[Sign] = (*_FREQUENT, *(search for _, search in (*_RARE, *_CAPITALS)))
-
-
-_PART = 128 * 1024  # bytes: a hostile part takes some milliseconds
-_OVERLAP = 64  # bytes: more than a sign and the characters around it
-
-
-def parts_of(json: bytes) -> Iterator[bytes]:
-    """Overlapping parts of JSON: each of its signs is in one of them."""
-    for start in range(0, len(json), _PART):
-        yield json[start : start + _PART + _OVERLAP]
+ALL_SIGNS: Sequence[Sign] = tuple(search for _, search in (*_BY_FIRST_CHARACTER, *_CAPITALS))
 
 
 def signs_in(json: bytes) -> Sequence[Sign]:
     """The signs that JSON contains. Its parts contain no others."""
     if b"\\" in json and b"\\u" in json:
         return ALL_SIGNS  # any character can be escaped
-    possible = [search for character, search in _RARE if character in json]
+    possible = [search for character, search in _BY_FIRST_CHARACTER if character in json]
     with_capitals = [(capitals, search) for capitals, search in _CAPITALS if all(letter in json for letter in capitals)]
     if with_capitals:  # their order is compared only now, because it takes longer
         ordered = json.translate(None, _NO_CAPITALS)
         possible += [search for capitals, search in with_capitals if capitals in ordered]
-    return [search for search in (*_FREQUENT, *possible) if search(json)]
+    return [search for search in possible if search(json)]
 
 
 def has_sign(json: bytes, signs: Sequence[Sign]) -> bool:

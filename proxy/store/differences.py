@@ -55,7 +55,7 @@ def differences(provider: str, before: Sequence[Offer], after: Offers, at: float
                 add(kind, model)  # type: ignore[arg-type]  # of the tuple above
     for place, (model, offer) in enumerate(new.items()):
         earlier = old.get(model)
-        if earlier is not None and earlier is not offer and (fields := tuple(_changed_fields(earlier, offer))):
+        if earlier is not None and not _is_same(earlier, offer) and (fields := tuple(_changed_fields(earlier, offer))):
             add("model_changed", model, fields)
         if place % _OFFERS_PER_STEP == 0:
             yield
@@ -88,6 +88,11 @@ def _others(provider: str, models: Collection[str], offers: Offers) -> Cooperati
                     found.setdefault(offer.id, set()).add(name)
             yield
     return found
+
+
+def _is_same(before: Offer, after: Offer) -> bool:
+    """Fast, because an entry with unchanged bytes is usually the same object."""
+    return before.entry is after.entry and before.owned_by == after.owned_by
 
 
 def _changed_fields(before: Offer, after: Offer) -> Iterator[FieldChange]:

@@ -24,7 +24,7 @@ from proxy.store.differences import Offers
 from proxy.store.inheritance import inherit_lists
 from proxy.store.listing import Listing, Origin, Report, age_by_clock
 from proxy.store.names import Lazy, NameIndex, Names, lazy_index
-from proxy.store.notes import notes_of, status_of
+from proxy.store.notes import Notes, notes_of, status_of
 from proxy.store.records import ListRecord
 from proxy.store.refresh import Refresher
 from proxy.store.shared_lists import Received, SharedLists
@@ -85,10 +85,10 @@ class Store:
         self.new_offers: dict[str, frozenset[str]] = {}
         """Provider -> its own ids, and other names, that its first list did not contain. Current; usually empty."""
         self._views = ViewCache(self._render, self._show, self.seconds_until_known, self.max_list_bytes)
-        self._index = self._name_index()
+        self._index: Lazy[NameIndex] | None = None
         self._changes_at = 0.0
         """Monotonic seconds at which a listing next becomes stale, or entries of one expire."""
-        self._notes = notes_of(self._slots.values(), self.clock.monotonic())
+        self._notes: Notes | None = None
 
     async def run(self) -> None:
         """Refresh each provider when its next attempt is due, new ones immediately, until canceled."""
@@ -192,12 +192,12 @@ class Store:
             self._views.clear()
             self.new_offers.clear()
             self.new_offers.update((name, slot.new_names) for name, slot in self._slots.items() if slot.new_names)
-            self._index = self._name_index()
+            self._index = None
         else:
             self._views.clear_views()
         ends = [end for slot in self._slots.values() for end in slot.changes_at() if end > now]
         self._changes_at = min(ends, default=float("inf"))
-        self._notes = notes_of(self._slots.values(), now)
+        self._notes = None
 
     def _offers_changed(self, provider: str, before: Sequence[Offer]) -> None:
         self.on_offers(provider, before, {name: slot.offers for name, slot in self._slots.items()})
@@ -236,15 +236,14 @@ class Store:
 
     def _render(self, policy: Policy) -> Cooperative[RenderedList]:
         """Render the models that a policy allows, from the current offers in the configured order of providers."""
+        index = self.name_index
         offers = [slot.offers for slot in self._slots.values()]
-        index = self._index
         catalog = yield from catalog_of(chain.from_iterable(offers), policy, self._rules)
         return (yield from render(catalog, Names(catalog, policy, index)))
 
-    def _name_index(self) -> Lazy[NameIndex]:
-        return lazy_index([slot.source() for slot in self._slots.values()], self._rules)
-
     def _show(self, policy: Policy, summary: ListSummary) -> Status:
+        if self._notes is None:
+            self._notes = notes_of(self._slots.values(), self.clock.monotonic())
         return status_of(summary, policy, self._slots.values(), self._notes)
 
     def seconds_until_known(self, policy: Policy, name: str) -> float:
@@ -292,6 +291,8 @@ class Store:
     def name_index(self) -> Lazy[NameIndex]:
         """The index of names that are not listed, of the current offers."""
         self._expire()
+        if self._index is None:
+            self._index = lazy_index([slot.source() for slot in self._slots.values()], self._rules)
         return self._index
 
     def offers(self, provider: str) -> tuple[Offer, ...]:

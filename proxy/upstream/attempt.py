@@ -166,7 +166,9 @@ class PageRequests:
     async def _send(self, send: Send, request: httpx.Request) -> httpx.Response:
         """The response to a request, or to the same request with or without a slash at the end of its path."""
         response = await self._send_once(send, request)
-        location = response.headers.get("location", "")
+        location = response.headers.get("location")
+        if location is None:
+            return response
         path = path_with_or_without_slash(response.status_code, location, str(request.url.copy_with(query=None)))
         if path is None:
             return response

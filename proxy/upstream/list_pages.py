@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from msgspec import Raw
+
 from proxy.config import Provider
-from proxy.cooperative import BATCH_SIZE, run_yielding
+from proxy.cooperative import BATCH_SIZE, batched, run_yielding
 from proxy.dialects import (
     Dialect,
     Following,
@@ -18,11 +20,9 @@ from proxy.dialects import (
     Page,
     Query,
     Received,
-    Sign,
     following_page,
     no_valid_entries,
     opening_page,
-    parts_of,
     read_entry,
     signs_in,
     within_limits,
@@ -33,9 +33,11 @@ from proxy.errors import UpstreamError
 from proxy.upstream.attempt import RawPage
 from proxy.upstream.list_url import MIN_LEAK
 
-_MAX_STEP = 0.002  # seconds after which other tasks may run, if BATCH_SIZE entries take longer
 _LONG = 1024 * 1024  # bytes of a response
-_SMALL_ENTRY = 1000  # bytes of an entry that is within all limits and is read in a fraction of a millisecond
+_SMALL_ENTRY = 1000  # bytes of an entry that is within all limits
+_BATCH_BYTES = 128 * 1024
+_MAX_STEP = 0.002  # seconds after which other tasks may run, if the entries of a batch take longer
+_NO_HASHES = [0] * BATCH_SIZE
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ class PageReader:
         size = len(page.items)
         if size > self._provider.max_models:
             raise too_many_models(self._provider)
-        signs, leaks = await _signs_of_private_texts(raw.body), await self._leaked_secrets(raw.body)
-        entries, hashes, dropped, shortened = await self._read_entries(page, at, signs, leaks)
+        leaks = await self._leaked_secrets(raw.body)
+        entries, hashes, dropped, shortened = await self._read_entries(page, at, leaks)
         last_id = entries[-1].written or entries[-1].id if entries else ""
         received = Received(at.received + size, size, last_id)
         await _pause_if_long(raw.body)
@@ -126,7 +128,7 @@ class PageReader:
         return leaked
 
     async def _read_entries(
-        self, page: Page, at: Position, signs: Sequence[Sign], leaks: Sequence[bytes]
+        self, page: Page, at: Position, leaks: Sequence[bytes]
     ) -> tuple[list[Entry], array[int], Mapping[str, int], int]:
         """The entries, their hashes, the number of dropped entries by reason, and that of shortened ones.
 
@@ -141,32 +143,40 @@ class PageReader:
         dropped: Counter[str] = Counter()
         shortened = 0
         reason = ""
-        ends_at, remaining = self._monotonic() + _MAX_STEP, BATCH_SIZE
-        for raw in page.items:
-            data = bytes(raw)
-            remaining -= 1
-            if remaining < 0 or (len(data) > _SMALL_ENTRY and self._monotonic() >= ends_at):
-                await asyncio.sleep(0)
-                ends_at, remaining = self._monotonic() + _MAX_STEP, BATCH_SIZE
-            try:
-                if leaks and any(secret in data for secret in leaks):
-                    raise InvalidEntry("contains a configured secret")
-                entry_hash = values_hash ^ hash(data) if has_last else 0
-                entry = known.get(entry_hash) if has_last else None
-                if entry is None:
-                    limited = within_limits(dialect, data) if len(data) > _SMALL_ENTRY else data
-                    entry = read_entry(dialect, limited, values, page.long_numbers, named, signs)
-                    if limited is not data:
-                        shortened, entry_hash = shortened + 1, 0  # read and counted again in the next response
-                entries.append(entry)
-                if has_last:
-                    hashes.append(entry_hash)
-            except InvalidEntry as error:
-                dropped[str(error)] += 1
-                reason = reason if isinstance(error, NotAModel) else str(error)
+        ends_at = 0.0
+        for batch in _batches(page.items):
+            if len(batch) > 1:
+                ends_at = await self._next_step()
+            keys = [values_hash ^ hash(data) for data in batch] if has_last else _NO_HASHES
+            unread = [data for key, data in zip(keys, batch, strict=False) if key not in known] if has_last else batch
+            signs = signs_in(b",".join(unread)) if len(batch) > 1 else None
+            for entry_hash, data in zip(keys, batch, strict=False):
+                if len(data) > _SMALL_ENTRY and self._monotonic() >= ends_at:
+                    ends_at = await self._next_step()
+                try:
+                    if leaks and any(secret in data for secret in leaks):
+                        raise InvalidEntry("contains a configured secret")
+                    entry = known.get(entry_hash) if has_last else None
+                    if entry is None:
+                        limited = within_limits(dialect, data) if len(data) > _SMALL_ENTRY else data
+                        found = signs_in(limited) if signs is None else signs
+                        entry = read_entry(dialect, limited, values, page.long_numbers, named, found)
+                        if limited is not data:
+                            shortened, entry_hash = shortened + 1, 0  # read and counted again in the next response
+                    entries.append(entry)
+                    if has_last:
+                        hashes.append(entry_hash)
+                except InvalidEntry as error:
+                    dropped[str(error)] += 1
+                    reason = reason if isinstance(error, NotAModel) else str(error)
         if reason and not entries:
             raise no_valid_entries(dialect, page.items[-1], reason)
         return entries, hashes, dropped, shortened
+
+    async def _next_step(self) -> float:
+        """Let other tasks run. Returns the monotonic time at which they may run again."""
+        await asyncio.sleep(0)
+        return self._monotonic() + _MAX_STEP
 
     @cached_property
     def _known(self) -> Mapping[int, Entry]:
@@ -185,10 +195,11 @@ async def _pause_if_long(body: bytes) -> None:
         await asyncio.sleep(0)
 
 
-async def _signs_of_private_texts(body: bytes) -> Sequence[Sign]:
-    """The signs of private texts in a response, searched part by part, so that other tasks can run."""
-    signs: dict[Sign, None] = {}
-    for part in parts_of(body):
-        signs.update(dict.fromkeys(signs_in(part)))
-        await asyncio.sleep(0)
-    return tuple(signs)
+def _batches(items: Sequence[Raw]) -> Iterator[list[bytes]]:
+    """The bytes of the entries, in batches that are searched in a millisecond; long entries one by one."""
+    for some in batched(items):
+        batch = list(map(bytes, some))
+        if sum(map(len, batch)) <= _BATCH_BYTES:
+            yield batch
+        else:
+            yield from ([data] for data in batch)

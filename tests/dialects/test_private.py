@@ -18,7 +18,7 @@ from proxy.config.list_settings import ListSettings, adjusted
 from proxy.dialects import DIALECTS, Dialect, InvalidEntry, entry_of, read_entry
 from proxy.dialects.entry import Entry
 from proxy.dialects.private import SafeNames, is_private_name
-from proxy.dialects.private_signs import ALL_SIGNS, Sign, has_sign, may_be_private, parts_of, signs_in
+from proxy.dialects.private_signs import ALL_SIGNS, Sign, has_sign, may_be_private, signs_in
 from proxy.dialects.private_text import is_private_text
 from tests.dialects.private_values import FORMS, PRIVATE, C, traces_in
 from tests.paths import PAYLOADS
@@ -346,14 +346,6 @@ def test_no_private_text_with_a_beginning_lacks_a_sign(start: str) -> None:
         text = f"{before}{start}{after}"
         signs = signs_in(msgspec.json.encode({"id": "m", "about": text}))
         assert may_be_private(text, signs) or not is_private_text(text)
-
-
-@pytest.mark.parametrize("text", FORMS.values())
-def test_sign_is_found_at_the_border_of_two_parts(text: str) -> None:
-    private = msgspec.json.encode(text)
-    for position in range(0, 64, 7):
-        body = b"x" * (128 * 1024 - position) + private + b"x" * 1000
-        assert {sign for part in parts_of(body) for sign in signs_in(part)} >= set(signs_in(private))
 
 
 # -- names and texts -----------------------------------------------------------------------------------------------
