@@ -70,7 +70,8 @@ class Catalog:
 
     def __post_init__(self) -> None:
         by_id = {model.offers[0].id: model for model in self.models}
-        by_id.update((spelling, model) for model in self.models if model.spellings for spelling in model.spellings)
+        for model in [model for model in self.models if model.spellings]:  # few
+            by_id.update(dict.fromkeys(model.spellings, model))
         object.__setattr__(self, "_by_id", by_id)
 
     def find(self, model_id: str) -> Model | None:

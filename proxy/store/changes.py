@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from proxy.catalog import Offer
 from proxy.cooperative import Cooperative
@@ -15,12 +15,18 @@ _IDS_PER_STEP = 2000
 
 def models_change(slot: Slot, before: Sequence[Offer]) -> Cooperative[ModelsChange | None]:
     """The public ids that were added and removed; None if only fields of models have changed."""
-    old: dict[str, None] = {}
-    new: dict[str, None] = {}
-    for ids, offers in ((old, before), (new, slot.offers)):
-        for start in range(0, len(offers), _IDS_PER_STEP):
-            ids.update((offer.id, None) for offer in offers[start : start + _IDS_PER_STEP])
-            yield
+    old = yield from _ids(before)
+    new = yield from _ids(slot.offers)
+    if new == old:
+        return None
     added = [public_id for public_id in new if public_id not in old]
     removed = [public_id for public_id in old if public_id not in new]
     return ModelsChange(slot.provider.name, added, removed) if added or removed else None
+
+
+def _ids(offers: Sequence[Offer]) -> Cooperative[Mapping[str, None]]:
+    ids: dict[str, None] = {}
+    for start in range(0, len(offers), _IDS_PER_STEP):
+        ids.update(dict.fromkeys([offer.id for offer in offers[start : start + _IDS_PER_STEP]]))
+        yield
+    return ids

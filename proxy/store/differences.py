@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from proxy.catalog import Offer
-from proxy.cooperative import Cooperative
+from proxy.cooperative import Cooperative, batched
 from proxy.dialects import EXTRA_NAMES
 from proxy.telemetry.changes import MAX_TEXT, Change, ChangeType, FieldChange
 
@@ -17,7 +17,6 @@ MAX_MODELS = 100
 FACTS = tuple(sorted(EXTRA_NAMES.keys() - {"description", "updated_at"}))
 """The fields that are compared, with the owner. Others, such as a load, may differ in every response."""
 _IDS_PER_STEP = 2000
-_OFFERS_PER_STEP = 50
 _MAX_VALUE = 300
 """Maximum bytes of a value in a change."""
 _DECODE = msgspec.json.Decoder(dict[str, Any]).decode
@@ -34,8 +33,8 @@ def differences(provider: str, before: Sequence[Offer], after: Offers, at: float
     """
     old = yield from _by_id(before)
     new = yield from _by_id(after.get(provider, ()))
-    added = [public_id for public_id in new if public_id not in old]
-    removed = [public_id for public_id in old if public_id not in new]
+    added = [public_id for public_id in reversed(new) if public_id not in old]
+    removed = [public_id for public_id in reversed(old) if public_id not in new]
     yield
     others = yield from _others(provider, {*added, *removed}, after)
     names = [*after]
@@ -53,12 +52,11 @@ def differences(provider: str, before: Sequence[Offer], after: Offers, at: float
                 add("model_changed", model, (FieldChange("providers", *pair),))
             else:
                 add(kind, model)  # type: ignore[arg-type]  # of the tuple above
-    for place, (model, offer) in enumerate(new.items()):
-        earlier = old.get(model)
-        if earlier is not None and not _is_same(earlier, offer) and (fields := tuple(_changed_fields(earlier, offer))):
-            add("model_changed", model, fields)
-        if place % _OFFERS_PER_STEP == 0:
-            yield
+    for batch in batched((yield from _changed(old, [*reversed(new.values())]))):
+        for earlier, offer in batch:
+            if fields := tuple(_changed_fields(earlier, offer)):
+                add("model_changed", offer.id, fields)
+        yield
     return [change for kind, of_kind in changes.items() for change in _bounded(kind, of_kind, provider, at)]
 
 
@@ -68,12 +66,11 @@ def _bounded(kind: ChangeType, changes: Sequence[Change], provider: str, at: flo
         yield Change(at=at, type=kind, provider=provider, more=further)
 
 
-def _by_id(offers: Sequence[Offer]) -> Cooperative[Mapping[str, Offer]]:
-    """Public id -> its first offer."""
+def _by_id(offers: Sequence[Offer]) -> Cooperative[dict[str, Offer]]:
+    """Public id -> its first offer, the last one first: an offer replaces those after it."""
     found: dict[str, Offer] = {}
-    for start in range(0, len(offers), _IDS_PER_STEP):
-        for offer in offers[start : start + _IDS_PER_STEP]:
-            found.setdefault(offer.id, offer)
+    for end in range(len(offers), 0, -_IDS_PER_STEP):
+        found.update({offer.id: offer for offer in reversed(offers[max(0, end - _IDS_PER_STEP) : end])})
         yield
     return found
 
@@ -90,9 +87,18 @@ def _others(provider: str, models: Collection[str], offers: Offers) -> Cooperati
     return found
 
 
-def _is_same(before: Offer, after: Offer) -> bool:
-    """Fast, because an entry with unchanged bytes is usually the same object."""
-    return before.entry is after.entry and before.owned_by == after.owned_by
+def _changed(before: Mapping[str, Offer], after: Sequence[Offer]) -> Cooperative[list[tuple[Offer, Offer]]]:
+    """The offers that may have changed: an entry with unchanged bytes is usually the same object."""
+    changed: list[tuple[Offer, Offer]] = []
+    for start in range(0, len(after), _IDS_PER_STEP):
+        changed += [
+            (earlier, offer)
+            for offer in after[start : start + _IDS_PER_STEP]
+            if (earlier := before.get(offer.id)) is not None
+            and (earlier.entry is not offer.entry or earlier.owned_by != offer.owned_by)
+        ]
+        yield
+    return changed
 
 
 def _changed_fields(before: Offer, after: Offer) -> Iterator[FieldChange]:

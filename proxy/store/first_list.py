@@ -21,7 +21,7 @@ def names_of(entries: Sequence[Entry]) -> list[str]:
 
 def new_names(provider: Provider, first: Collection[str], names: Collection[str]) -> frozenset[str]:
     """Return the names that are not in the first list, except those that `models` or `accept` of the provider name."""
-    added = set(names).difference(first)
+    added = set(names).difference(first) if tuple(names) != first else None
     if not added:
         return frozenset()
     declared = {model.get("id") for model in provider.models}
