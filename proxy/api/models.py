@@ -6,7 +6,7 @@ This is the hot path: a rendered list is returned synchronously, without a corou
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 from proxy.access import Caller, Policy
 from proxy.access.keys import PRIVATE
@@ -28,7 +28,7 @@ from proxy.store.formats import Page, is_listed
 from proxy.wire import FORMATS, JSON, OPENAI_LISTS, lists_of
 from proxy.wire.filters import Filters
 from proxy.wire.format import LIST_PATHS
-from proxy.wire.lists import ListFormat, parsed
+from proxy.wire.lists import ListFormat
 
 _WHOLE_LIST = ("",)
 _MAX_LOOK_UP = 64 * 1024
@@ -67,11 +67,12 @@ class Models:
         In the format that a header or a parameter selects. Raises BadRequest.
         """
         if head.list_headers or head.query:
-            lists = lists_of(head.path, head.list_headers, head.query)
-            if lists is OPENAI_LISTS and self._sources.are_requested(head, caller):
+            lists, query = _selected(head.path, head.list_headers, head.query, caller.admin)
+            if lists is not OPENAI_LISTS:
+                return self._part(lists, query, head, caller)
+            if self._sources.are_requested(head, caller):
                 return partial(self._with_sources, head, caller, _WHOLE_LIST)
-            query = _query_of(lists, head, caller)
-            if query or lists is not OPENAI_LISTS:
+            if query:
                 return self._part(lists, query, head, caller)
         view = self._store.cached_view(caller.policy)
         packed = accepts_gzip(head.accept_encoding)
@@ -222,10 +223,25 @@ class Models:
         return headers
 
 
+@lru_cache(maxsize=256)
+def _selected(path: str, list_headers: tuple[bytes, ...], query: bytes, is_admin: bool) -> tuple[ListFormat, Hashable]:
+    """Return the format of a list at a path that several formats share, and what `_part_of` returns for it.
+
+    Raises BadRequest. Cached: clients repeat few requests.
+    """
+    lists = lists_of(path, list_headers, query)
+    return lists, _part_of(lists, query, is_admin)
+
+
 def _query_of(lists: ListFormat, head: RequestHead, caller: Caller) -> Hashable:
+    return _part_of(lists, head.query, caller.admin)
+
+
+@lru_cache(maxsize=256)
+def _part_of(lists: ListFormat, query: bytes, is_admin: bool) -> Hashable:
     """Return the part of a list that a query selects; None for OpenAI's whole list. Raises BadRequest."""
-    query = parsed(lists, head.query)
-    return query.without_provider() if isinstance(query, Filters) and not caller.admin else query
+    part = lists.query(query)
+    return part.without_provider() if isinstance(part, Filters) and not is_admin else part
 
 
 def _fixed(body: bytes, head: RequestHead, caller: Caller) -> RawResponse:

@@ -33,6 +33,10 @@ _READ = frozenset(
 )
 _CONNECTION_CLOSE: Sequence[Header] = ((b"connection", b"close"),)
 
+ReadHeaders = tuple[list[Header], bytes, bytes, tuple[bytes, ...], bytes, bool, bytes]
+"""What a `RequestHead` reads from headers: its credentials, accept_encoding, if_none_match and list_headers, the
+`x-request-id`, its has_body and forwarded_for."""
+
 
 class RequestHead:
     """A request without its body."""
@@ -55,14 +59,18 @@ class RequestHead:
         "path_model",
         "query",
         "raw_path",
+        "read_headers",
         "request_id",
         "route",
         "scope",
         "status",
     )
 
-    def __init__(self, scope: Scope, began: float = 0.0) -> None:
-        """`scope`: the ASGI scope of an HTTP request; `began`: monotonic seconds."""
+    def __init__(self, scope: Scope, began: float = 0.0, read_headers: ReadHeaders | None = None) -> None:
+        """`scope`: the ASGI scope of an HTTP request; `began`: monotonic seconds.
+
+        `read_headers`: those of an earlier request with the same headers.
+        """
         self.scope = scope
         self.began = began
         self.method: str = scope["method"]
@@ -72,20 +80,31 @@ class RequestHead:
         self.query: bytes = scope["query_string"]
         self.path_model = ""
         """The model in the path of a call (Azure)."""
-        self.credentials: list[Header] = []
-        self.accept_encoding = b""
-        self.if_none_match = b""
-        self.list_headers: tuple[bytes, ...] = ()
+        self.credentials: list[Header]
+        self.accept_encoding: bytes
+        self.if_none_match: bytes
+        self.list_headers: tuple[bytes, ...]
         """The headers that select the format of a model list."""
-        self.request_id = b""
+        self.request_id: bytes
+        self.has_body: bool
+        """Whether the request has a body that was not read yet."""
+        self.forwarded_for: bytes
+        """The header `X-Forwarded-For`; several are joined."""
+        self.read_headers = read_headers or _read(scope["headers"])
+        (
+            self.credentials,
+            self.accept_encoding,
+            self.if_none_match,
+            self.list_headers,
+            sent_id,
+            self.has_body,
+            self.forwarded_for,
+        ) = self.read_headers
+        self.request_id = request_id(sent_id)
         self.key: str | None = None
         """The identity of the caller, "" without one; None if the caller was not identified."""
         self.cost = 0
         """The cost of identifying the caller, in about microseconds of CPU, besides the cost of every request."""
-        self.has_body = False
-        """Whether the request has a body that was not read yet."""
-        self.forwarded_for = b""
-        """The header `X-Forwarded-For`; several are joined."""
         self.route = ""
         """The path in the table of routes, such as `/v1/models/{id}`; "" if none matches."""
         self.call: CallRecord | None = None
@@ -96,24 +115,6 @@ class RequestHead:
         """The code of an error response, "" for none."""
         self.add_headers: AddHeaders | None = None
         """What the server adds to the headers of the response."""
-        for name, value in scope["headers"]:
-            if name not in _READ:  # most headers of most requests
-                continue
-            if name in LIST_HEADERS and value.startswith(LIST_HEADERS[name]):
-                self.list_headers += (name,)
-            if name in KEY_HEADERS:
-                self.credentials.append((name, value))
-            elif name == b"accept-encoding":
-                self.accept_encoding = value
-            elif name == b"if-none-match":
-                self.if_none_match = value
-            elif name == b"x-request-id":
-                self.request_id = value
-            elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-                self.has_body = True
-            elif name == b"x-forwarded-for":
-                self.forwarded_for = b"%b, %b" % (self.forwarded_for, value) if self.forwarded_for else value
-        self.request_id = request_id(self.request_id)
 
     def begin_call(self, api: Api) -> CallRecord:
         """Record that the request is a call of an identified caller, in this API."""
@@ -177,6 +178,31 @@ class RequestHead:
     def connection_close(self) -> Sequence[Header]:
         """`connection: close` if the body was not read, because the connection cannot be reused then."""
         return _CONNECTION_CLOSE if self.has_body else ()
+
+
+def _read(headers: Sequence[Header]) -> ReadHeaders:
+    credentials: list[Header] = []
+    accept_encoding = if_none_match = sent_id = forwarded_for = b""
+    list_headers: tuple[bytes, ...] = ()
+    has_body = False
+    for name, value in headers:
+        if name not in _READ:  # most headers of most requests
+            continue
+        if name in LIST_HEADERS and value.startswith(LIST_HEADERS[name]):
+            list_headers += (name,)
+        if name in KEY_HEADERS:
+            credentials.append((name, value))
+        elif name == b"accept-encoding":
+            accept_encoding = value
+        elif name == b"if-none-match":
+            if_none_match = value
+        elif name == b"x-request-id":
+            sent_id = value
+        elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            has_body = True
+        elif name == b"x-forwarded-for":
+            forwarded_for = b"%b, %b" % (forwarded_for, value) if forwarded_for else value
+    return credentials, accept_encoding, if_none_match, list_headers, sent_id, has_body, forwarded_for
 
 
 def request_id(given: bytes = b"") -> bytes:

@@ -211,8 +211,8 @@ class Protocol(asyncio.Protocol):
         self.parser.last = b""
         self.receiver.receive(data)
 
-    def begin(self, scope: Scope, of_body: Sequence[bytes], *, keep_alive: bool) -> None:
-        """Respond to the request of this head, or start the task that does. `of_body`: as `heads.check` returns it."""
+    def begin(self, scope: Scope, of_body: Sequence[bytes], *, keep_alive: bool, repeats: bool = False) -> None:
+        """See `request_parser.Connection`."""
         version = scope["http_version"]
         keep_alive = keep_alive and not self._proxy.connections.are_ending
         self.cycle = cycle = Cycle(self, scope["method"], version, scope["headers"], keep_alive=keep_alive)
@@ -221,7 +221,8 @@ class Protocol(asyncio.Protocol):
             cycle.waiting_for_100_continue = version == "1.1" and b"expect" in of_body
         proxy = self._proxy
         telemetry = proxy.telemetry
-        self._head = head = RequestHead(scope, telemetry.monotonic())
+        read_headers = self._head.read_headers if repeats and self._head else None
+        self._head = head = RequestHead(scope, telemetry.monotonic(), read_headers)
         deployment = proxy.deployment
         decision = decide(deployment, head)
         cycle.add_headers = head.add_headers

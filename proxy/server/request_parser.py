@@ -31,8 +31,11 @@ class Connection(Protocol):
         """The last request, None before the first one and after an error."""
         ...
 
-    def begin(self, scope: Scope, of_body: Sequence[bytes], *, keep_alive: bool) -> None:
-        """Respond to the request of this head, or start the task that does. `of_body`: as `heads.check` returns it."""
+    def begin(self, scope: Scope, of_body: Sequence[bytes], *, keep_alive: bool, repeats: bool = False) -> None:
+        """Respond to the request of this head, or start the task that does.
+
+        `of_body`: as `heads.check` returns it; `repeats`: whether the request equals the last one.
+        """
         ...
 
     def refuse(self, error: ApiError) -> None: ...
@@ -96,7 +99,7 @@ class RequestParser:
     def repeat(self) -> None:
         """Begin a request that equals `last`. Parsing it would leave the parser as it is."""
         self.scope = scope = self._new_scope(self.scope["method"], "1.1")
-        self._connection.begin(scope, (), keep_alive=True)
+        self._connection.begin(scope, (), keep_alive=True, repeats=True)
         self.on_message_complete()
 
     def _new_scope(self, method: str, version: str) -> Scope:

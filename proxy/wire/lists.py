@@ -7,7 +7,6 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
@@ -156,9 +155,3 @@ def position_of(models: Sequence[Model], model_id: str) -> int:
 
 def _id(model: Model) -> str:
     return model.offers[0].id
-
-
-@lru_cache(maxsize=256)
-def parsed(lists: ListFormat, query: bytes) -> Hashable:
-    """Return what `lists.query` returns: clients repeat few queries. Raises BadRequest."""
-    return lists.query(query)

@@ -77,6 +77,14 @@ async def test_each_one_has_an_id_of_its_own(fetch: FakeFetch, clock: FakeClock)
     assert len(ids) == 3
 
 
+async def test_an_id_of_the_client_is_kept(fetch: FakeFetch, clock: FakeClock) -> None:
+    request = head(method="HEAD", more="X-Request-Id: mine-1\r\n")
+    async with proxy(fetch, clock) as served, served.raw(b"") as (reader, writer):
+        for sent, expected in ((request, True), (request, True), (head(method="HEAD"), False)):
+            writer.write(sent)
+            assert (b"x-request-id: mine-1\r\n" in await reader.readuntil(b"\r\n\r\n")) is expected
+
+
 @pytest.mark.parametrize(
     "parts",
     [
@@ -93,6 +101,10 @@ async def test_each_one_has_an_id_of_its_own(fetch: FakeFetch, clock: FakeClock)
         pytest.param([head(more="X-Filler: " + "x" * 5000 + "\r\n")] * 3, id="a long head"),
         pytest.param([head(method="POST")] * 2 + [head(), head()], id="a method that is not allowed"),
         pytest.param([head("/v1/chat/completions", method="POST")] * 2, id="a call without a body"),
+        pytest.param([head(more="Anthropic-Version: 2023-06-01\r\n")] * 3 + [head()] * 2, id="another format"),
+        pytest.param([head(more="Accept-Encoding: gzip\r\n")] * 3 + [head()] * 2, id="compressed"),
+        pytest.param([head(more="If-None-Match: *\r\n")] * 3 + [head()] * 2, id="unchanged"),
+        pytest.param([head(more=f"X-Api-Key: {OTHER}\r\n")] * 2 + [head()], id="two keys in one request"),
     ],
 )
 async def test_a_connection_gets_what_new_connections_get(
