@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from statistics import median
 
 from msgspec import Struct
 
@@ -112,13 +111,14 @@ async def run(where: Path, seconds: float, *, judges_times: bool, writes: bool) 
     memory: list[float] = []
     descriptors: list[int] = []
     failed: Counter[str] = Counter()
-    rounds = max(1, round(seconds / 300))
-    each = seconds / rounds / (1.5 * (len(ATTACKS) + 1))
+    # Long rounds: below a thousand lists, a p99 depends on the few that met the refresh of a long list.
+    rounds = max(1, round(seconds / 600))
+    each = seconds / rounds / (2 * (len(ATTACKS) + 1))
     async with running(where) as rig:
         for _ in range(rounds):
             for name, attack in [*ATTACKS.items(), (_LOG_UNREAD, ATTACKS["provider: resets and 502"])]:
                 await rig.recover()
-                quiet = await rig.measure(each / 2)
+                quiet = await rig.measure(each)
                 failed.update(quiet.failed)
                 result, growth = await (unread if name == _LOG_UNREAD else attacked)(rig, attack, each)
                 rows.append(Row(name, quiet.list_p99, result, growth))
@@ -158,13 +158,12 @@ def fuzz_tests_pass(examples: int) -> bool:
 
 def totals(memory: Sequence[float], descriptors: Sequence[int], canaries: int, failed: int) -> Sequence[Sequence[str]]:
     """Goals of the whole run: name, limit, measured, met. `memory` and `descriptors`: after each round."""
-    growth = median(memory[-3:]) - median(memory[:3])
-    leaked = max(descriptors[-3:]) - max(descriptors[:3])
+    growth, leaked = memory[-1] - memory[0], descriptors[-1] - descriptors[0]
     return [
         ["secrets in responses and in the log", "0", str(canaries), verdict(not canaries)],
         ["failed requests while nothing attacks", "0", str(failed), verdict(not failed)],
-        ["memory after the last rounds, beyond the first", "<= 8 MiB", f"{growth:+.1f} MiB", verdict(growth <= 8)],
-        ["descriptors after the last rounds, beyond the first", "<= 8", str(leaked), verdict(leaked <= 8)],
+        ["memory after the last round, beyond the first", "<= 8 MiB", f"{growth:+.1f} MiB", verdict(growth <= 8)],
+        ["descriptors after the last round, beyond the first", "<= 8", str(leaked), verdict(leaked <= 8)],
     ]
 
 

@@ -39,13 +39,8 @@ def test_the_table_shows_the_median_round_of_each_attack() -> None:
 
 
 def test_growth_of_memory_and_descriptors_over_the_rounds_is_judged() -> None:
-    assert [line[-1] for line in totals([80.0, 81.0, 82.0, 90.0], [20, 20, 21, 40], 0, 0)] == [
-        "yes",
-        "yes",
-        "yes",
-        "NO",
-    ]
-    assert [line[-1] for line in totals([80.0] * 3 + [99.0] * 3, [20] * 6, 1, 1)] == ["NO", "NO", "NO", "yes"]
+    assert [line[-1] for line in totals([80.0, 99.0, 88.0], [20, 20, 29], 0, 0)] == ["yes", "yes", "yes", "NO"]
+    assert [line[-1] for line in totals([80.0, 80.0, 88.1], [20, 40, 28], 1, 1)] == ["NO", "NO", "NO", "yes"]
 
 
 @pytest.mark.parametrize("form", [*forms_of(PROVIDER_KEY)])
