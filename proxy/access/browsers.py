@@ -6,7 +6,8 @@ A page of a foreign origin cannot read responses, but some requests are sent all
 resolves to a loopback address (DNS rebinding) has the origin of the proxy. With keys none of this is a risk: a page
 does not have a key, and browsers do not add it.
 
-Behind a login proxy: that adds who the user is to whatever the browser of the user sends, also for a foreign page.
+Behind a login proxy: that adds who the user is, or a token of the user, to whatever the browser of the user sends, also
+for a foreign page.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from proxy.config.server import Server
 from proxy.errors import ContentTypeRequired, HostNotAllowed, OriginNotAllowed
 
 _NAMES = (b"sec-fetch-site", b"origin", b"host")
+_SIMPLE_TYPES = (b"", b"text/plain", b"application/x-www-form-urlencoded", b"multipart/form-data")
+"""Content types that pages of any origin can send (Fetch, 2.2.2, CORS-safelisted request headers)."""
 
 
 class BrowserGuard:
@@ -48,7 +51,7 @@ class BrowserGuard:
     def check_content_type(headers: Iterable[Header]) -> None:
         """Raises ContentTypeRequired for a body that pages can send without the permission of the proxy (CORS)."""
         content_types = [value for name, value in headers if name == b"content-type"]
-        media_type = content_types[0].partition(b";")[0].strip().lower() if len(content_types) == 1 else b""
+        media_type = _media_type(content_types[0]) if len(content_types) == 1 else b""
         is_json = media_type == b"application/json" or media_type.endswith(b"+json")
         if not is_json and media_type != b"multipart/form-data":
             raise ContentTypeRequired
@@ -60,9 +63,15 @@ class BrowserGuard:
         return self._allows_addresses and _is_address(host)
 
 
-def check_page(headers: Iterable[Header], server: Server) -> None:
-    """Raises OriginNotAllowed for a request of a page of a foreign origin, unless that is in `server.cors`."""
+def check_page(method: str, headers: Iterable[Header], server: Server, *, has_credential: bool) -> None:
+    """Raises OriginNotAllowed for a request of a page of a foreign origin, unless that is in `server.cors`.
+
+    `has_credential`: whether a header contains one. It can be that of the page only if its browser has asked before
+    whether it may send the request.
+    """
     headers = [*headers]
+    if has_credential and not _is_sent_unasked(method, headers):
+        return
     if is_of_another_origin(headers, server.public_url):
         origins = [value for name, value in headers if name == b"origin"]
         if len(origins) != 1 or origins[0].decode("latin-1") not in server.cors:
@@ -91,6 +100,17 @@ def is_of_another_origin(headers: Iterable[Header], public_url: str | None, *, m
             own.add(urlsplit(public_url).netloc.encode().lower())
         return origins[0].partition(b"://")[2].lower() not in own
     return must_be_known
+
+
+def _is_sent_unasked(method: str, headers: Iterable[Header]) -> bool:
+    """Whether a browser sends a request for a page of any origin without a preflight."""
+    types = [_media_type(value) for name, value in headers if name == b"content-type"] or [b""]
+    return method == "POST" and any(each in _SIMPLE_TYPES for each in types)
+
+
+def _media_type(value: bytes) -> bytes:
+    """`text/plain; charset=UTF-8` -> `text/plain`."""
+    return value.partition(b";")[0].strip().lower()
 
 
 def _host_name(value: bytes) -> str:

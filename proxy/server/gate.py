@@ -76,9 +76,10 @@ def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> R
         if head.path == ATOM_PATH:
             head.credentials = with_password(head.credentials)
         caller = deployment.access.caller_of(head)
-        if caller.is_user and not head.credentials and head.method not in READ:
-            # A login proxy has added who the user is: also to what a page of another site sends (CSRF).
-            check_page(head.headers, deployment.config.server)
+        if caller.is_user and head.method not in READ:
+            # A login proxy adds who the user is, or a token: also to what a page of another site sends (CSRF).
+            server = deployment.config.server
+            check_page(head.method, head.headers, server, has_credential=bool(head.credentials))
     if caller.admin:
         head.add_headers = deployment.add_headers_for_admins
     return _serve(deployment, head, caller, is_outside=is_outside)

@@ -373,11 +373,36 @@ async def test_pages_of_the_proxy_and_of_configured_origins_can_use_the_login_of
         assert [outcome(reply) for reply in replies] == [(403, "insufficient_permissions")] * 3
 
 
-async def test_pages_of_other_origins_can_send_keys_and_tokens(server: Served, issuer: OidcProvider) -> None:
-    foreign = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
+@pytest.mark.parametrize("page", OTHER_PAGES)
+async def test_pages_of_other_origins_cannot_use_a_bearer_token_that_a_login_proxy_adds(
+    page: Mapping[str, str], server: Served, issuer: OidcProvider
+) -> None:
     admin = bearer(issuer.token(groups=["llm-users", "llm-admins"]))
+    kinds = ("", "text/plain;charset=UTF-8", "multipart/form-data; boundary=b", "Text/Plain")
+    sent = [{**admin, **page, **({"content-type": kind} if kind else {})} for kind in kinds]
+    calls = [await server.client.post("/v1/chat/completions", headers=headers) for headers in sent]
+    actions = [await server.client.post("/admin/refresh", headers=headers) for headers in sent]
 
-    assert (await server.client.post("/admin/refresh", headers={**admin, **foreign})).status_code == 200
+    assert [outcome(reply) for reply in (*calls, *actions)] == [(403, "origin_not_allowed")] * 8
+    assert await listed(server, {**admin, **page}) == ["m", "n"]
+
+
+async def test_pages_of_other_origins_can_send_their_own_keys_and_tokens(
+    issuer: OidcProvider, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    """Browsers ask for that: a reverse proxy in front may have answered."""
+    foreign = {"sec-fetch-site": "cross-site", "origin": "https://chat.example"}
+    async with calling(issuer, fetch, clock) as (server, _):
+        for own in (bearer(KEY), bearer(issuer.token())):
+            assert await call(server, {**own, **foreign}) == 200
+
+
+async def test_a_page_of_the_proxy_and_a_program_can_send_a_token_without_a_body(
+    server: Served, issuer: OidcProvider
+) -> None:
+    admin = bearer(issuer.token(groups=["llm-users", "llm-admins"]))
+    for page in ({}, {"sec-fetch-site": "same-origin"}):
+        assert (await server.client.post("/admin/refresh", headers={**admin, **page})).status_code == 200
 
 
 async def test_the_log_names_the_administrator_who_did_something(
