@@ -17,7 +17,7 @@ Watch = Callable[[Callable[[], None]], Callable[[], Any]]
 
 TICK = 0.05
 """Seconds by which a call can exceed its deadline."""
-LAST_SECONDS = 5.0
+LAST_SECONDS = 2.0
 """Seconds in which a call that the shutdown of the server ends can send its last bytes."""
 
 

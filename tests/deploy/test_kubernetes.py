@@ -13,6 +13,8 @@ import yaml
 
 from proxy.cli.serve import serve
 from proxy.config import Config, parse
+from proxy.server.run import LAST_SECONDS
+from proxy.store.directory import STOP_SECONDS
 from tests.fakes import FakeClock, FakeFetch, config_of, reply_to, started
 from tests.paths import ROOT
 
@@ -94,6 +96,7 @@ def test_pod_meets_the_restricted_standard(pod: dict[str, Any], objects: Mapping
 def test_pod_is_killed_when_the_longest_shutdown_is_over(pod: dict[str, Any], config: Config) -> None:
     server = config.server
     assert pod["terminationGracePeriodSeconds"] == server.drain_delay + server.shutdown_timeout + 5
+    assert LAST_SECONDS + STOP_SECONDS <= 5, "what is kept is written at the end"
 
 
 def test_pod_is_not_ready_for_shorter_than_drain_delay_before_it_is_removed(
