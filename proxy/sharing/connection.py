@@ -100,7 +100,9 @@ class Connection:
             attempt += 1
             try:
                 await self.client.disconnect()
-                await self.client.command("SET", self._probe_key, "1", "PX", _PROBE_KEPT, seconds=_PROBE_SECONDS)
+                await self._probe(_PROBE_SECONDS)  # opens a connection
+                # A store that is slower than requests wait would be found out by one of them after each probe.
+                await self._probe(WAIT_SECONDS)
             except Unavailable as error:
                 self._still_down(error.reason)
             except (Overloaded, WrongType):
@@ -109,6 +111,9 @@ class Connection:
                 _log.error("internal error while probing store.valkey: %s", describe_bug(bug))
             else:
                 self._came_up()
+
+    async def _probe(self, seconds: float) -> None:
+        await self.client.command("SET", self._probe_key, "1", "PX", _PROBE_KEPT, seconds=seconds)
 
     def _went_down(self, reason: str) -> None:
         if not self._reason:
