@@ -47,6 +47,8 @@ LOOK_SECONDS, WORKER_LOOK_SECONDS, WORKER_FLUSH_SECONDS = 5.0, 0.5, 0.3
 """Seconds for which a query waits for `store.valkey`: without workers; in the leader; in another worker."""
 
 _FEW_ROWS = 500
+_ROW_BYTES = 20
+"""Of a row in the answer of a process, at least."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -116,7 +118,10 @@ class UsageKeeper:
     async def answer(self, query: Query) -> Answer:
         """See `proxy.api.usage.UsageTotals`. Raises TooManyTotals."""
         parts = await self._workers.usage(packed(query)) if self._workers else []
-        answer = together(parts) if parts else await self._own(query, LOOK_SECONDS)
+        if parts:
+            answer = await _computed(sum(map(len, parts)) // _ROW_BYTES, together, parts)
+        else:
+            answer = await self._own(query, LOOK_SECONDS)
         if answer.is_complete is None:  # with a shared store, one of the processes reads it
             answer.is_complete = self._shared is None
         return answer

@@ -173,7 +173,7 @@ class Usage(Observer):
     # -- values --------------------------------------------------------------------------------------------------------
 
     def snapshot(self, begin: int, end: int) -> Iterable[tuple[int, ClosedRows | OpenRows]]:
-        """Return the hours that begin in this period, in Unix seconds. Later events do not change them."""
+        """Return the hours that begin in this period, in Unix seconds. They get no further rows, but later counts."""
         self.count()
         opened = [(start, OpenRows(rows)) for start, rows in self._open.items() if begin <= start < end]
         return [*((start, rows) for start, rows in self._closed.items() if begin <= start < end), *opened]

@@ -88,14 +88,16 @@ class ClosedRows:
 
 
 class OpenRows:
-    """A copy of the rows of an hour."""
+    """The rows that an hour has now. Their counts are read with `items`, which can run in a thread: reading those of
+    60,000 rows takes as long as serving a thousand lists."""
 
     def __init__(self, rows: Mapping[Names, Sequence[int]]) -> None:
-        self._rows = {names: Counts(*row) for names, row in rows.items()}
+        self._rows = dict(rows)
 
     def items(self, identity: str | None = None) -> Iterator[tuple[Names, Counts]]:
-        rows = self._rows.items()
-        return iter(rows) if identity is None else (each for each in rows if each[0].identity == identity)
+        for names, row in self._rows.items():
+            if identity is None or names.identity == identity:
+                yield names, Counts(*row)
 
 
 def merged(one: Rows, other: Rows) -> Rows:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from proxy.server.usage import UsageKeeper
 from proxy.store.disk import Disk
 from proxy.store.usage_files import LOCK, UsageFiles
 from proxy.telemetry import Telemetry
-from proxy.telemetry.usage_query import Query, TooManyTotals, packed, together
+from proxy.telemetry.usage_query import Answer, Query, TooManyTotals, packed, together
 from proxy.telemetry.usage_records import decoded, encoded
 from proxy.telemetry.usage_rows import Counts, Names
 from tests.fakes import FakeClock, config_of
@@ -150,3 +151,25 @@ def test_what_no_process_has_written_is_added_to_the_files(tmp_path: Path, caplo
     assert caplog.messages == [
         f"store.directory: {directory}: the last usage is lost: another process uses the directory"
     ]
+
+
+async def test_long_answers_of_other_processes_are_added_up_in_a_thread(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_loop: list[bool] = []
+
+    def add_up(parts: Iterable[bytes]) -> Answer:
+        on_loop.append(threading.current_thread() is threading.main_thread())
+        return together(parts)
+
+    monkeypatch.setattr("proxy.server.usage.together", add_up)
+    other = keeper(clock, None)
+    use(other)
+    short = await other.part(packed(ALL))
+    for number in range(1000):
+        use(other, f"key-{number}")
+    long = await other.part(packed(ALL))
+    answers = [await keeper(clock, Others(part, part)).answer(ALL) for part in (short, long)]
+
+    assert [len(answer.totals) for answer in answers] == [1, 1001]
+    assert on_loop == [True, False]

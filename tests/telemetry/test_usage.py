@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +12,7 @@ import pytest
 from proxy.telemetry.days import DAY, HOUR, Days
 from proxy.telemetry.usage import Usage, UsageState, total_of
 from proxy.telemetry.usage_query import GROUPS, Labels, PreparedQuery, Query, TooManyTotals, packed, together
-from proxy.telemetry.usage_rows import ClosedRows, Counts, Names
+from proxy.telemetry.usage_rows import ClosedRows, Counts, Names, OpenRows
 from tests.fakes import FakeClock
 from tests.telemetry.calls import record
 
@@ -272,3 +272,22 @@ def test_an_answer_that_is_too_long_is_refused(clock: FakeClock, monkeypatch: py
 def test_counts_are_bounded() -> None:
     row = Names("alice", "m", "a")
     assert [*ClosedRows({row: Counts(1, 0, 2**70, 2**63)}).items()] == [(row, Counts(1, 0, 2**63 - 1, 2**63 - 1))]
+
+
+def test_the_counts_of_selected_rows_are_not_read_before_they_are_used() -> None:
+    """A query selects rows on the event loop, and adds them up in a thread."""
+    reads: list[str] = []
+
+    class Row(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            reads.append("read")
+            return super().__iter__()
+
+    first, second = Names("alice", "m", "a"), Names("bob", "m", "a")
+    rows = {first: Row([1, 0, 2, 3])}
+    selected = OpenRows(rows)
+    rows[second] = Row([9, 9, 9, 9])
+
+    assert reads == []
+    assert [*selected.items()] == [(first, Counts(1, 0, 2, 3))]
+    assert [*selected.items("bob")] == []
