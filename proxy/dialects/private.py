@@ -15,7 +15,7 @@ import msgspec
 
 from proxy.dialects.private_paths import is_path
 from proxy.dialects.private_signs import ALL_SIGNS, Sign, may_be_private
-from proxy.dialects.private_text import is_host_and_port, is_option, is_private_text
+from proxy.dialects.private_text import is_address, is_option, is_private_text
 
 _SEPARATORS = re.compile(r"[\W_]+")
 # Lower case without separators: `apiKey`, `api-key` and `api_key` are all `apikey`.
@@ -45,7 +45,7 @@ _PRIVATE_ENDINGS = (
     "accesstoken", "apitoken", "authtoken", "bearertoken", "hftoken", "refreshtoken", "sastoken", "secrettoken",
     "securitytoken", "sessiontoken", "usertoken",
 )  # fmt: skip
-# Their texts are private if they have the form `gpu-7:8000`, which ids of models can have, too.
+# Their texts are private if they are addresses, also those of public hosts.
 _HOST_NAMES = frozenset(
     ["addr", "backend", "bind", "endpoint", "instance", "listen", "listenaddr", "node", "server", "target", "upstream",
      "worker"]
@@ -171,7 +171,7 @@ class _PrivacyFilter:
         if name not in self._safe:
             if is_private_name(name):
                 return _selected(value, self._kept, path) if self._kept else _REMOVED
-            if isinstance(value, str) and _plain(name) in _HOST_NAMES and is_host_and_port(value):
+            if isinstance(value, str) and _plain(name) in _HOST_NAMES and is_address(value):
                 return value if path in self._kept else _REMOVED
         return self.value(path, value)
 

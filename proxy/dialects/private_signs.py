@@ -40,6 +40,7 @@ _CAPITALS: Sequence[tuple[bytes, Sign]] = tuple(
     (capitals, re.compile(pattern).search)
     for capitals, pattern in (
         (b"AKI", rb"A(?=KI[AD])"),
+        (b"AKLT", rb"A(?=KLT)"),
         (b"ASIA", rb"A(?=SIA)"),
         (b"ABSK", rb"A(?=BSK)"),
         (b"LTAI", rb"L(?=TAI)"),

@@ -35,6 +35,7 @@ _TOKENS = tuple(
         ("bedrock-api-key-", r"bedrock-api-key-[\w+/=-]{12,}"),
         ("LTAI", r"LTAI[A-Za-z0-9]{10,}"),  # Alibaba, Tencent, Baidu
         ("AKID", r"AKID[A-Za-z0-9]{12,}"),
+        ("AKLT", r"AKLT(?=[A-Za-z]*[0-9])[A-Za-z0-9]{12,}"),  # Volcengine
         ("ALTAK-", r"ALTAK-[A-Za-z0-9]{8,}"),
         ("gh", r"gh[pousr]_[A-Za-z0-9]{8,}"),  # GitHub, GitLab
         ("github_pat_", r"github_pat_\w{8,}"),
@@ -149,12 +150,15 @@ _HOSTS_WITHOUT_SCHEME = (
         r"|(?:internal|intranet|local(?:domain|host)?|lan|corp|private|svc|cluster|home\.arpa):\d{1,5}(?!\w))",
     ),
 )
-_HOST_AND_PORT = r"[A-Za-z0-9][\w.-]*:\d{2,5}(?:/\S*)?"
+_ADDRESS = r"[A-Za-z0-9][\w.-]*:\d{2,5}(?:/\S*)?|[A-Za-z][\w+.-]{0,30}://\S+"
 
 
-def is_host_and_port(text: str) -> bool:
-    """Whether a text has the form `gpu-7:8000`. Ids can have it too (`qwen:7`), so the field must be one of a host."""
-    return compiled(_HOST_AND_PORT).fullmatch(text) is not None
+def is_address(text: str) -> bool:
+    """Whether a text has the form `gpu-7:8000` or is a URL. Other fields can have these, so it must be one of a host.
+
+    An id can be `qwen:7`, and many entries link to web sites.
+    """
+    return compiled(_ADDRESS).fullmatch(text) is not None or text.casefold().endswith(_PRIVATE_DOMAINS)
 
 
 def has_private_address(text: str) -> bool:
@@ -181,9 +185,10 @@ def _is_private_url(scheme: str, authority: str) -> bool:
     if scheme in _PRIVATE_SCHEMES:
         return True
     if authority.startswith("["):
-        return _is_private_ip(authority[1:].partition("]")[0], has_port=True)
+        host, _, port = authority[1:].partition("]")
+        return port != "" or _is_private_ip(host, has_port=True)
     if address := compiled(_IPV4).match(authority):
-        return _is_private_ip(address[1], has_port=True)
+        return address[2] is not None or _is_private_ip(address[1], has_port=True)
     match = compiled(_HOST).match(authority)
     host = match[0].strip(".").casefold() if match else ""
     if host.endswith(_PRIVATE_DOMAINS):
