@@ -23,9 +23,13 @@ _STATUS_FIELDS = frozenset(["status", "state", "result", "outcome", "health", "c
                             "healthy", "error", "errors"])  # fmt: skip
 """Fields of the status of one part."""
 _BROKEN = r"fail|error|timed?.?out|unavailable|unreachable|\bdown\b|denied|offline|unhealthy|refused"
+_BROKEN_WORDS = frozenset(
+    ["error", "failed", "failure", "timeout", "timedout", "unavailable", "unreachable", "down", "denied", "offline",
+     "unhealthy", "refused"]
+)  # fmt: skip
 _NOTHING = frozenset(["", "none", "null", "no", "false", "0", "ok"])
 PROBLEM = re.compile(
-    r"errors?|fail(ed|ures?).*|"
+    r"((upstream|provider|source|backend|channel|fetch|list|load|partial)s?)?errors?|fail(ed|ures?).*|unreachable|"
     r"(unreachable|unavailable|missing|timedout)(providers|sources|upstreams|backends|channels|accounts|keys|regions)"
 )
 WARNINGS = frozenset(["warning", "warnings"])
@@ -53,7 +57,9 @@ def reports_failure(name: str, value: object) -> bool:
     if not isinstance(value, dict | list):
         return False
     if name in PARTS:
-        return any(map(_is_broken, value.values() if isinstance(value, dict) else value))
+        words = value.values() if isinstance(value, dict) else ()
+        has_failed = any(isinstance(word, str) and normalized(word) in _BROKEN_WORDS for word in words)
+        return has_failed or any(map(_is_broken, value.values() if isinstance(value, dict) else value))
     return name.endswith(STATUSES) and not name.startswith("model") and _is_failed(value, _MAX_LEVELS)
 
 

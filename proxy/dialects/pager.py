@@ -99,8 +99,13 @@ def _remainder(signs: Signs, received: Received) -> str:
     following = signs.next_url() or signs.next_token()
     if following and signs.more is None:
         return f"`{following.label}` is not usable as a cursor or URL"
+    if key := signs.next_key():
+        return f"`{key.label}` is not usable as a cursor or URL"
     if total := signs.total(received.entries):
         return f"`{total.label}` is {total.value:,}, but the number of entries is {received.entries:,}"
+    pages, is_first = signs.pages(), received.entries == received.on_page
+    if pages and pages.value > 1 and is_first and received.on_page and not signs.page() and signs.more is None:
+        return f"`{pages.label}` is {pages.value:,}, but the response contains no page number or cursor"
     return ""
 
 

@@ -27,7 +27,8 @@ _MAX_DEPTH = 3  # levels below the outermost one: `meta.pagination.links.next` o
 _CONTAINERS = frozenset(
     ["meta", "metadata", "pagination", "paging", "paginator", "pager", "pageinfo", "pagemetadata", "page", "pages",
      "links", "link", "resultinfo", "responsemetadata", "listmetadata", "cursor", "cursors", "pageable", "summary",
-     "shards", "nextpage", "next"]
+     "shards", "nextpage", "next", "navigation", "paginationinfo", "paginationmetadata", "paginginfo",
+     "pagingmetadata", "listinfo"]
 )  # fmt: skip
 """Objects next to the list that contain signs."""
 _NEXT_URLS = ("nexturl", "nextlink", "nexturi", "nexthref", "nextpageurl", "nextpagelink", "nextpageuri",
@@ -36,6 +37,9 @@ _NEXT_TOKENS = ("nextpagetoken", "nextcursor", "nexttoken", "nextpagecursor", "n
                 "nextkey", "nextbookmark", "nextafter", "nextstartingafter", "nextscrollid", "nextid",
                 "continuationtoken", "continuation", "continue", "nextoffset", "nextskip", "nextstart", "nextindex",
                 "nextpagenumber", "nextpageno", "nextpage", "next")  # fmt: skip
+_NEXT_KEYS = ("nextcursor", "nexttoken", "nextpagetoken", "nextkey", "nextmarker", "lastevaluatedkey",
+              "nextevaluatedkey")  # fmt: skip
+"""Their objects are keys of databases, which have no common parameter."""
 _CURSORS = ("after", "aftercursor", "endcursor", "cursor", "bookmark", "lastid", "lastkey", "startingafter", "marker")
 """Cursors that mean another page only together with a flag."""
 _MORE = ("hasmore", "hasnext", "hasnextpage", "hasmorepages", "hasmoreitems", "hasmoreresults", "hasmoredata", "more",
@@ -44,7 +48,8 @@ _LAST = ("last", "islast", "islastpage", "lastpage", "isend", "end", "finished",
 _TOTALS = ("total", "totalcount", "totalitems", "totalresults", "totalmodels", "totalsize", "totalelements",
            "totalrecords", "totalentries", "totalhits", "totalrows", "totalnum", "numtotal", "numresults", "numfound",
            "itemcount", "recordcount", "recordstotal", "resultcount", "fullcount", "objectcount", "count",
-           "matchedcount", "totalobjects", "totaldocs")  # fmt: skip
+           "matchedcount", "totalobjects", "totaldocs", "modelcount", "modelscount", "nummodels", "nmodels",
+           "totalmodelcount")  # fmt: skip
 _REMAINING = ("remaining", "remainingcount", "remainingitemcount", "remainingitems")
 _PAGES = ("totalpages", "totalpage", "pagecount", "numpages", "pagetotal", "lastpage", "pages", "numberofpages",
           "maxpage", "pagescount")  # fmt: skip
@@ -63,12 +68,14 @@ _OTHER_PARAMETERS = {
 """Sign -> the parameter to send its value as, "" for the sign's own name; of all others the name without `next`."""
 
 HEADERS = frozenset(
-    ["link", "x-next-page", "x-next-cursor", "x-next-token", "x-next-page-token", "x-next-page-url", "x-has-more",
-     "x-total", "x-total-count", "x-total-items", "x-total-pages", "x-page", "x-current-page", "x-offset", "x-partial",
-     "x-partial-results", "x-incomplete", "x-truncated", "x-models-missing", "x-models-incomplete"]
+    ["link", "content-range", "x-next-page", "x-next-cursor", "x-next-token", "x-next-page-token", "x-next-page-url",
+     "x-has-more", "x-total", "x-total-count", "x-total-items", "x-total-pages", "x-page", "x-current-page", "x-offset",
+     "x-partial", "x-partial-results", "x-incomplete", "x-truncated", "x-models-missing", "x-models-incomplete"]
 )  # fmt: skip
 """Headers that may contain signs; the last two are those of this proxy."""
 _LINK = re.compile(r"<([^<>]{1,8192})>([^<]*)")
+_RANGE = re.compile(r"(?!bytes)[^/]*/\s*([0-9]+)")
+_BOOLEANS: Mapping[object, bool] = {"true": True, "false": False}
 _REL_NEXT = re.compile(r""";\s*rel\s*=\s*"?[^";]*\bnext\b""", re.IGNORECASE)
 
 
@@ -106,6 +113,10 @@ class Signs:
         if name == "cursor" and type(sign.value) is int and normalized(sign.name) == "next":
             name = "offset" if self.offset() and not self.page() else "page"
         return Sign(sign.name, str(sign.value), name)
+
+    def next_key(self) -> Sign | None:
+        """An object that identifies the next page. It cannot be sent back."""
+        return self._first(_NEXT_KEYS, lambda value: isinstance(value, dict) and any(value.values()))
 
     def cursor(self) -> Sign | None:
         """A cursor that is meant for the next page if there is one."""
@@ -169,8 +180,16 @@ def signs_of(page: Page, lists: Sequence[str], headers: Mapping[str, str]) -> Si
             payload.update((name, value) for value in _decoded(name, raw))
     fields: dict[str, Sign] = {}
     for name, value in (*_flattened(payload, _MAX_DEPTH), *_from_headers(headers)):
-        fields.setdefault(normalized(name), Sign(name, value))
+        normal = normalized(name)
+        fields.setdefault(normal, Sign(name, _flag(normal, value)))
     return Signs(fields)
+
+
+def _flag(name: str, value: Any) -> Any:
+    """The value of a sign; of a flag that is written as a text or, as in PHP, as a number, the boolean."""
+    if isinstance(value, str):
+        return _BOOLEANS.get(value.lower(), value)
+    return bool(value) if value in (0, 1) and name.startswith(("has", "is")) else value
 
 
 def _around(page: Page, lists: Sequence[str]) -> Iterator[tuple[str, Raw]]:
@@ -211,6 +230,7 @@ def _may_contain_signs(name: str) -> bool:
     """Whether an object or array with this normalized name may contain signs."""
     return (
         name in _CONTAINERS
+        or name in _NEXT_KEYS
         or name in PARTS
         or name in WARNINGS
         or name.endswith(STATUSES)
@@ -238,8 +258,11 @@ def _from_headers(headers: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
             for url, parameters in _LINK.findall(value):
                 if _REL_NEXT.search(parameters):
                     yield "next_url", url
+        elif name == "content-range":
+            if total := _RANGE.fullmatch(value):
+                yield "total", int(total[1][:15])
         else:
-            yield name.removeprefix("x-"), {"true": True, "false": False}.get(value.lower(), value)
+            yield name.removeprefix("x-"), value
 
 
 def _parameter(name: str) -> str:

@@ -73,6 +73,10 @@ def guess(**query: str) -> Following:
             {"pageInfo": {"hasNextPage": True, "endCursor": "abc"}}, {"after": "abc"}, id="pageInfo with a cursor"
         ),
         pytest.param({"has_more": True, "page": 1}, {"page": "2"}, id="a flag and a page number"),
+        pytest.param({"hasMore": "true", "after": "abc"}, {"after": "abc"}, id="a flag that is a text"),
+        pytest.param({"hasMore": 1, "page": 1}, {"page": "2"}, id="a flag that is a number"),
+        pytest.param({"pagination_info": {"next_cursor": "abc"}}, {"cursor": "abc"}, id="in pagination_info"),
+        pytest.param({"model_count": 3, "offset": 0}, {"offset": "2"}, id="a number of models and an offset"),
         pytest.param({"more": True, "offset": 0, "limit": 2}, {"offset": "2"}, id="a flag and an offset"),
         pytest.param({"total_count": 3, "skip": 0, "limit": 2}, {"skip": "2"}, id="a total and skip"),
         pytest.param({"total": 3, "offset": 0}, {"offset": "2"}, id="a total and an offset"),
@@ -141,6 +145,11 @@ def test_further_page_has_the_parameters_of_the_page_before_it() -> None:
         pytest.param({"warnings": ["m0 is deprecated, use m1"], "warning": "beta"}, id="warnings about listed models"),
         pytest.param({"warnings": [{"code": "deprecated", "message": "m0 ends in 2027"}]}, id="warnings as objects"),
         pytest.param({"complete": True, "is_complete": True, "truncated": False}, id="complete"),
+        pytest.param({"partial": "false", "has_more": "false", "is_truncated": 0}, id="flags that are no booleans"),
+        pytest.param({"has_more": False, "total_pages": 2}, id="pages, but no more"),
+        pytest.param({"next_cursor": {}, "last_evaluated_key": {"id": None}}, id="keys without a value"),
+        pytest.param({"sources": {"x": "https://x.example/offline"}, "providers": ["down"]}, id="names of sources"),
+        pytest.param({"upstream_errors": {}, "unreachable": []}, id="no errors of providers"),
     ],
 )
 def test_ordinary_fields_are_no_signs(around: Mapping[str, object]) -> None:
@@ -176,6 +185,11 @@ def test_ordinary_fields_are_no_signs(around: Mapping[str, object]) -> None:
         pytest.param({"statuses": {"x": 200, "y": 401}}, "statuses", id="codes by name"),
         pytest.param({"sources": [{"name": "x", "error": "refused"}]}, "sources", id="sources with an error"),
         pytest.param({"providers": {"x": {"status": "unreachable"}}}, "providers", id="providers that are unreachable"),
+        pytest.param({"sources": {"x": "ok", "y": "Timed out"}}, "sources", id="states of sources"),
+        pytest.param({"upstream_errors": {"x": "refused"}}, "upstream_errors", id="errors of providers"),
+        pytest.param({"unreachable": ["x"]}, "unreachable", id="names of unreachable providers"),
+        pytest.param({"partial": "true"}, "partial", id="partial as a text"),
+        pytest.param({"is_complete": 0}, "is_complete", id="not complete as a number"),
     ],
 )
 def test_response_with_failed_parts_is_partial(around: Mapping[str, object], sign: str) -> None:
@@ -207,10 +221,40 @@ def test_headers_report_missing_parts(headers: Mapping[str, str], sign: str) -> 
             "`hasNextPage` is true, but the response contains no usable cursor",
             id="a flag alone",
         ),
+        pytest.param(
+            {"total_pages": 2},
+            "`total_pages` is 2, but the response contains no page number or cursor",
+            id="a number of pages alone",
+        ),
+        pytest.param(
+            {"LastEvaluatedKey": {"id": {"S": "m1"}}},
+            "`LastEvaluatedKey` is not usable as a cursor or URL",
+            id="the key of a database",
+        ),
+        pytest.param(
+            {"next_cursor": {"id": "m1"}}, "`next_cursor` is not usable as a cursor or URL", id="a cursor as an object"
+        ),
     ],
 )
 def test_unclear_signs_are_reported(around: Mapping[str, object], reason: str) -> None:
     assert after(around) == Following(None, partial=reason)
+
+
+@pytest.mark.parametrize(
+    ("content_range", "partial"),
+    [
+        ("models 0-1/3", "`total` is 3, but the number of entries is 2"),
+        ("0-1/2", ""),
+        ("0-1/*", ""),
+        ("bytes 0-99/300", ""),
+    ],
+)
+def test_range_in_a_header_contains_the_total(content_range: str, partial: str) -> None:
+    assert after({}, headers={"content-range": content_range}) == Following(None, partial=partial)
+
+
+def test_number_of_pages_is_no_sign_after_the_first_page() -> None:
+    assert after({"total_pages": 2}, entries=4) == LAST
 
 
 def test_total_is_compared_with_the_entries_of_all_pages() -> None:
