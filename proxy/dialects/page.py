@@ -6,7 +6,7 @@ Entries are in an array. An object of objects by id is accepted too, if it canno
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -17,6 +17,8 @@ from proxy.dialects.diagnosis import ANY_DECODER, BOM, require_list, unusable
 from proxy.dialects.dialect import Dialect
 from proxy.dialects.error_body import describe_body
 from proxy.dialects.raw_json import AT_ONCE, SHORT, TooLong, elements, is_array, is_object, members, sketch
+from proxy.dialects.repair import repairing
+from proxy.errors import UpstreamError
 
 # Parsing 8 MB of `[],` takes 1.1 s and 239 MB. 20,000 models with 50 values each are below this limit.
 MAX_VALUES = 1_000_000
@@ -54,6 +56,8 @@ class Page:
     """Path -> the raw values by name of the objects that were opened; "" is the response, empty if it is an array."""
     long_numbers: bool = True
     """Whether it may contain a number that a float cannot represent."""
+    is_repaired: bool = False
+    """Whether the response was invalid JSON, in which values and characters were replaced (see `repair`)."""
 
     def fields_at(self, path: str) -> Mapping[str, Raw]:
         """The raw values by name of the object at a dotted path, "" for the response itself; empty if there is none.
@@ -113,22 +117,40 @@ def opening_page(dialect: Dialect, body: bytes, most: int) -> Cooperative[Page]:
     if values > MAX_VALUES:
         raise unusable(f"more than {MAX_VALUES:,} JSON values")
     try:
-        text.decode()
-        if len(text) > MAX_VALUES:
-            yield
-        # The fields of a short object are opened at once, and that shows whether it is valid.
-        raw = Raw(text) if text[:1] == b"{" and len(text) <= AT_ONCE else _RAW.decode(text)
-        document = Document(raw, (yield from members(raw)) if is_object(raw) else {})
-        items = yield from _items(dialect, document, most)
-        if items is None and dialect.empty_without_items and document.top.keys() <= {"nextPageToken"}:
-            items = ()
-        if not items:
-            require_list(dialect, (yield from sketch(document.raw)), has_items=items is not None)
+        return (yield from _opened(dialect, text, most))
     except TooLong as error:
         raise unusable(str(error)) from error
-    except (ValueError, RecursionError) as error:
-        # The texts of msgspec contain positions, never content.
-        raise unusable(f"invalid JSON: {error}") from error
+    except RecursionError as error:
+        raise _invalid(error) from error
+    except ValueError as error:
+        repaired = yield from repairing(text)
+        if repaired is None:
+            raise _invalid(error) from error
+        invalid = error
+    try:
+        return replace((yield from _opened(dialect, repaired, most)), is_repaired=True)
+    except (ValueError, RecursionError):
+        raise _invalid(invalid) from invalid
+
+
+def _invalid(error: Exception) -> UpstreamError:
+    # The texts of msgspec contain positions, never content.
+    return unusable(f"invalid JSON: {error}")
+
+
+def _opened(dialect: Dialect, text: bytes, most: int) -> Cooperative[Page]:
+    """The page in a JSON text. Raises ValueError or RecursionError for invalid JSON, TooLong, and UpstreamError."""
+    text.decode()
+    if len(text) > MAX_VALUES:
+        yield
+    # The fields of a short object are opened at once, and that shows whether it is valid.
+    raw = Raw(text) if text[:1] == b"{" and len(text) <= AT_ONCE else _RAW.decode(text)
+    document = Document(raw, (yield from members(raw)) if is_object(raw) else {})
+    items = yield from _items(dialect, document, most)
+    if items is None and dialect.empty_without_items and document.top.keys() <= {"nextPageToken"}:
+        items = ()
+    if not items:
+        require_list(dialect, (yield from sketch(document.raw)), has_items=items is not None)
     return Page(items or (), document.objects, (yield from _has_long_number(text)))
 
 
@@ -194,20 +216,32 @@ def _items(dialect: Dialect, document: Document, most: int) -> Cooperative[Seque
 
 def _other_items(dialect: Dialect, document: Document, most: int) -> Cooperative[Sequence[Raw] | None]:
     """The raw JSON of the entries at one of `or_items`, where other arrays can be, too; None if there is no list."""
+    empty: Sequence[Raw] | None = None
     for path in dialect.or_items:
         raw = yield from document.at(path)
         if raw is None or not is_array(raw):
             continue
         items = yield from elements(raw, most)
-        if items and is_object(items[0]) and not (yield from members(items[0])).keys().isdisjoint(dialect.id):
+        if not items and "." in path:
+            empty = items
+        elif items and (yield from _is_entry(dialect, path, items[0])):
             return items
-    return None
+    return empty
+
+
+def _is_entry(dialect: Dialect, path: str, item: Raw) -> Cooperative[bool]:
+    """Whether the first value of an array at one of `or_items` is an entry: an object with an id, or in `models` a
+    text."""
+    if is_object(item):
+        return not (yield from members(item)).keys().isdisjoint(dialect.id)
+    return path.endswith("models") and memoryview(item)[0] == ord('"')
 
 
 def _items_by_id(dialect: Dialect, document: Document, most: int) -> Cooperative[Sequence[Raw] | None]:
     """The raw JSON of entries that are listed as an object by id, each with its id; None if there is no such object."""
     field = next((path for path in dialect.id if not {".", "/"} & set(path)), "")
-    for path in dialect.items if field else ():
+    paths = (*dialect.items, *(path for path in dialect.or_items if path.endswith(".models")))
+    for path in paths if field else ():
         raw = yield from document.at(path)
         if raw is None or not is_object(raw):
             continue

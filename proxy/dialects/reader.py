@@ -33,6 +33,7 @@ from proxy.dialects.private import has_private_text, is_private, selected, witho
 from proxy.dialects.private_paths import is_path
 from proxy.dialects.private_signs import ALL_SIGNS, Sign, has_sign, texts_with_signs
 from proxy.dialects.private_text import has_secret, is_option
+from proxy.dialects.repair import REPLACEMENT
 from proxy.dialects.times import unix_seconds
 
 # A deeper entry or a larger number would make clients reject the whole list: parsers fail at 64 levels (.NET) or
@@ -91,6 +92,21 @@ def read_entry(
         return _entry(dialect, plan, own_id, written, payload, shown, b"", values)
     _require_public(own_id)
     return _public_entry(dialect, own_id, written, payload, text if dialect.raw else b"", values, named, signs)
+
+
+def read_repaired_entry(
+    dialect: Dialect,
+    raw: Raw | bytes,
+    values: Mapping[str, str],
+    long_numbers: bool = True,
+    named: frozenset[str] = frozenset(),
+    signs: Sequence[Sign] = ALL_SIGNS,
+) -> Entry:
+    """`read_entry` for a response that was repaired: an id with a replaced character is not the provider's."""
+    entry = read_entry(dialect, raw, values, long_numbers, named, signs)
+    if REPLACEMENT in entry.id or REPLACEMENT in entry.written:
+        raise InvalidEntry("id contains invalid characters")
+    return entry
 
 
 def _named_entry(dialect: Dialect, text: bytes, values: Mapping[str, str]) -> Entry:

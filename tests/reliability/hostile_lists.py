@@ -112,6 +112,8 @@ LISTS: Mapping[str, Callable[[], bytes]] = {
     "depth 100,000": lambda: b"[" * 100_000 + b"]" * 100_000,
     "a number of 5,000 digits": lambda: b'{"data":[{"id":"m","x":' + b"9" * 5000 + b'},{"id":"n"}]}',
     "NaN": lambda: b'{"data":[{"id":"m","x":NaN}]}',
+    "2 MB of NaN": lambda: b'{"data":[{"id":"m"}],"x":[' + b"NaN," * 500_000 + b"NaN]}",
+    "2 MB of control characters": lambda: b'{"data":[{"id":"m","x":"' + b"\n" * 2_000_000 + b'"}]}',
     "duplicate names": lambda: b'{"data":[{"id":"m","x":1,"x":2}],"data":[{"id":"n"}]}',
     "lone surrogates": lambda: b'{"data":[{"id":"m","x":"\\ud800"},{"id":"n\\ud800"},{"id":"o"}]}',
     "a BOM": lambda: b'\xef\xbb\xbf{"data":[{"id":"m"}]}',

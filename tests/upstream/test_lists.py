@@ -133,17 +133,9 @@ UNEXPECTED_CODING = "returned an unusable response (unexpected content-encoding)
         pytest.param(
             "invalid-utf8",
             "invalid_response",
-            INVALID_JSON,
+            "returned no usable models: id contains invalid characters (",
             1,
-            id="invalid UTF-8",
-        ),
-        pytest.param("nan", "invalid_response", INVALID_JSON, 1, id="NaN"),
-        pytest.param(
-            "lone-surrogate",
-            "invalid_response",
-            INVALID_JSON,
-            1,
-            id="half a character",
+            id="an id in another encoding",
         ),
         pytest.param("two-content-lengths", "invalid_response", INVALID_HTTP, 1, id="two lengths"),
         pytest.param("long-header", "invalid_response", INVALID_HTTP, 1, id="a header of 200 KB"),
@@ -256,6 +248,22 @@ async def test_number_that_clients_cannot_parse_drops_only_its_entry() -> None:
     async with playing("huge-number") as server:
         answer = await fetch_list(at(server.address))
     assert (ids(answer), answer.dropped) == (["a"], {"contains non-portable JSON": 1})
+
+
+@pytest.mark.parametrize(
+    ("fault", "models", "extra"),
+    [
+        ("nan", ["a"], {"score": None}),
+        ("lone-surrogate", ["a", "b"], {"note": "\ufffd"}),
+    ],
+)
+async def test_value_that_json_does_not_have_costs_neither_the_list_nor_its_model(
+    fault: str, models: list[str], extra: dict[str, object]
+) -> None:
+    async with playing(fault) as server:
+        answer = await fetch_list(at(server.address))
+    assert (ids(answer), answer.dropped) == (models, {})
+    assert json.loads(answer.entries[0].extra) == extra
 
 
 async def test_max_body_can_be_lowered() -> None:
