@@ -1,4 +1,4 @@
-"""5. Startup time, and memory: with all lists, after calls, scrapes and views of the status page, with more lists."""
+"""5. Startup time, and memory: with all lists; after calls, scrapes and views of the status page; with more lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ START_GOAL, MEMORY_GOAL, SCRAPED_GOAL, OPENED_GOAL = 1.0, 80.0, 90.0, 110.0
 SCRAPES = 20
 PAGES = ("/status", "/status/models", "/status/models?q=model", f"/status/models/{first_model(0)}", "/status/changes")
 VIEWS = 5
-"""How often each page is opened."""
+"""Requests for each page."""
 MANY_PROVIDERS, FEW_MODELS = 100, 5
 
 

@@ -59,7 +59,7 @@ def loose_matcher(patterns: Iterable[str]) -> Matcher:
 
 
 def look_alike_matcher(patterns: Iterable[str]) -> Matcher:
-    """Return a `loose_matcher` that also ignores blanks, and invisible characters, within the text."""
+    """Return a `loose_matcher` that also ignores whitespace and invisible characters within the text."""
     match = _match([_shell_pattern(pattern, without_blanks) for pattern in patterns])
     return lambda text: match(without_blanks(text)) is not None
 
@@ -85,7 +85,7 @@ def folded_part(text: str) -> str:
 
 
 def without_blanks(text: str) -> str:
-    """A text without case, Unicode form, blanks, and invisible characters."""
+    """A text without case, Unicode form, whitespace, and invisible characters."""
     if text.isascii():
         return "".join(text.lower().split())
     return "".join(folded_part(text).split())

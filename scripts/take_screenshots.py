@@ -1,9 +1,9 @@
-"""Take the pictures of the status page in docs/: an hour of a proxy with fake providers, keys and calls, in Chromium.
+"""Take the screenshots of the status page in docs/, in Chromium: an hour of a proxy with fake providers and calls.
 
     .venv/bin/python -m scripts.take_screenshots [DIRECTORY]
 
-Needs Chromium, and the npm packages of tests/clients, which its tests install. The pictures are reproducible except for
-the fonts: times and calls are those of a fake clock and of a seeded generator.
+Needs Chromium, and the npm packages of tests/clients, which its tests install. The screenshots are reproducible except
+for the fonts: times and calls are those of a fake clock and of a seeded generator.
 """
 
 from __future__ import annotations

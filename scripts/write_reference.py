@@ -244,7 +244,7 @@ ENTRIES: Mapping[str, Entry] = {
     "Tls.key": Entry("key: /etc/ssl/llm.key", "File in PEM with the private key, without a passphrase."),
     "Server.public_url": Entry(
         "public_url: https://llm.example.com",
-        "The URL at which browsers open this server, with its `base_path`. Issuers send browsers back there after a "
+        "The URL of this server in browsers, including `base_path`. Issuers redirect browsers to it after a "
         "[login](status.md#log-in).",
     ),
     "Server.timezone": Entry(
@@ -321,7 +321,7 @@ ENTRIES: Mapping[str, Entry] = {
     "JwtIssuer.client_id": Entry(
         "client_id: models-proxy",
         "The id of this proxy at the issuer. With it, administrators can [log in](status.md#log-in) there. "
-        "Requires `client_secret_file`, `admin` and `server.public_url`.",
+        "Requires `client_secret_file` or `client_secret`, `admin` and `server.public_url`.",
     ),
     "JwtIssuer.client_secret": Entry("client_secret: ${OIDC_CLIENT_SECRET}", "The secret of the client."),
     "JwtIssuer.client_secret_file": Entry(

@@ -13,22 +13,22 @@ MAX_ATTEMPTS = 10
 """Attempts per window and address."""
 WINDOW_SECONDS = 60.0
 MAX_ADDRESSES = 10_000
-"""Beyond them, those whose windows began first are dropped."""
+"""Maximum number of addresses. Above it, those with the oldest windows are dropped."""
 _IPV6_SITE = 64
-"""Bits of an IPv6 address that one client cannot choose."""
+"""Length of the IPv6 prefix that is counted as one client: a client can choose the other bits."""
 
 
 class TooMany(NamedTuple):
     """An attempt is not allowed."""
 
     seconds: float
-    """Until the next one is."""
+    """Seconds until the next attempt is allowed."""
     is_first: bool
-    """Whether it is the first one of its window: further ones are not logged."""
+    """Whether it is the first rejected attempt of its window: further ones are not logged."""
 
 
 class Attempts:
-    """Counts attempts in windows that begin with the first one of an address."""
+    """Counts attempts per address, in windows that begin with the first attempt."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._now = monotonic

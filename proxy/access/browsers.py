@@ -6,8 +6,8 @@ A page of a foreign origin cannot read responses, but some requests are sent all
 resolves to a loopback address (DNS rebinding) has the origin of the proxy. With keys none of this is a risk: a page
 does not have a key, and browsers do not add it.
 
-Behind a login proxy: that adds who the user is, or a token of the user, to whatever the browser of the user sends, also
-for a foreign page.
+Behind a login proxy: it adds the identity or a token of the user to all requests of the browser, also to those of a
+foreign page.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class BrowserGuard:
 
 
 def check_page(method: str, headers: Iterable[Header], server: Server, *, has_credential: bool) -> None:
-    """Raises OriginNotAllowed for a request of a page of a foreign origin, unless that is in `server.cors`.
+    """Raises OriginNotAllowed for a request of a page of another origin, unless that is in `server.cors`.
 
-    `has_credential`: whether a header contains one. It can be that of the page only if its browser has asked before
-    whether it may send the request.
+    `has_credential`: whether a header contains one. A page can set it only in requests for which its browser sends a
+    preflight.
     """
     headers = [*headers]
     if has_credential and not _is_sent_unasked(method, headers):
@@ -76,14 +76,15 @@ def check_page(method: str, headers: Iterable[Header], server: Server, *, has_cr
         origins = [value for name, value in headers if name == b"origin"]
         if len(origins) != 1 or origins[0].decode("latin-1") not in server.cors:
             raise OriginNotAllowed(
-                "the login of a user is used for web pages of the proxy and of configured origins only"
+                "requests with a user's login are accepted only from web pages of the proxy and of configured origins"
             )
 
 
 def is_of_another_origin(headers: Iterable[Header], public_url: str | None, *, must_be_known: bool = False) -> bool:
     """Whether a browser has sent a request for a page of another origin.
 
-    `public_url`: the URL of this server. `must_be_known`: the result for requests that do not say it; all browsers do.
+    `public_url`: the URL of this server. `must_be_known`: the result without `Sec-Fetch-Site` and `Origin`, which all
+    browsers send.
     """
     given: dict[bytes, list[bytes]] = {name: [] for name in _NAMES}
     for name, value in headers:

@@ -17,7 +17,7 @@ from proxy.limits.quota import Quotas
 _MAX_PEERS = 1024
 _MAX_GROUPS_BYTES = 16 * 1024
 _BLANKS = " \t"
-"""Around values of headers (RFC 9110, 5.6.3). Other blanks are parts of names: a user can have chosen one."""
+"""Whitespace around values of headers (RFC 9110, 5.6.3). Other whitespace is part of a name: users can choose it."""
 
 
 class HeaderUsers:

@@ -23,7 +23,7 @@ class IssuerSessions:
         """`time` returns Unix seconds."""
         clients = [issuer for issuer in config.auth.jwt if issuer.client_id and issuer.client_secrets]
         quotas = Quotas(config.groups)
-        # An ID token is for the client, and is in no header.
+        # The audience of an ID token is the client. It is never sent in a header.
         ours = [each.model_copy(update={"audience": (each.client_id,), "header": None}) for each in clients]
         self._tokens = Tokens(config, quotas, source, time, ours)
         self._sessions = sessions
@@ -55,13 +55,13 @@ class IssuerSessions:
             float(claims["exp"]),
             issuer=issuer.issuer,
             display_name=caller.name or "",
-            # One of each decides; a token can contain hundreds.
+            # Only the values that decide are kept: a token can contain hundreds.
             claims=[next(each for each in listed if each in values) for listed in (issuer.groups, issuer.admin)],
         )
         return session, caller
 
     def caller_of(self, session: Session) -> Caller:
-        """Return the caller of a session. Raises InvalidKey if the user would not be an administrator any more."""
+        """Return the caller of a session. Raises InvalidKey if the user is no longer an administrator."""
         issuer = self.clients.get(session.issuer)
         if issuer is None or not any(
             self._sessions.proves(session, _login(issuer, secret)) for secret in issuer.client_secrets
@@ -74,6 +74,6 @@ class IssuerSessions:
 
 
 def _login(issuer: JwtIssuer, secret: str) -> bytes:
-    """What a session is bound to: another client, or another claim, has other users."""
+    """What a session is bound to: changing the client, its secret or the claim ends it."""
     parts = (issuer.issuer, issuer.client_id or "", issuer.group_claim, secret)
     return b"\0".join(part.encode("utf-8", "surrogatepass") for part in parts)

@@ -76,7 +76,7 @@ class Tokens:
         time: Callable[[], float],
         issuers: Iterable[JwtIssuer] | None = None,
     ) -> None:
-        """`time` returns Unix seconds; `issuers`: those of the configuration, with other settings if necessary."""
+        """`time` returns Unix seconds; `issuers`: the accepted ones, None for those of the configuration."""
         accepted = config.auth.jwt if issuers is None else issuers
         self._issuers = {issuer.issuer: _Issuer(issuer, config, quotas) for issuer in accepted}
         self._source = source

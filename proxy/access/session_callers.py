@@ -22,7 +22,7 @@ class SessionCallers:
         self._access = access
         self._sessions = sessions
         self.issuers: IssuerSessions | None = None
-        """Those of users, None without issuers that they can log in at."""
+        """The sessions of users, None without issuers with a client."""
         self._digests = {key.name: key.digests for key in config.keys if key.admin}
 
     def log_in(self, key: bytes, request: Request) -> tuple[Session, Caller]:
@@ -37,8 +37,8 @@ class SessionCallers:
     def caller_of(self, session: Session, request: Request) -> Caller:
         """Return the caller of a session, as if the request contained the key.
 
-        Raises InvalidKey if the key was removed, has expired, is not an admin key any more, or is not allowed from the
-        address of the request; or if the user would not be an administrator any more.
+        Raises InvalidKey if the key was removed, has expired, is no longer an admin key, or is not allowed from the
+        address of the request; or if the user is no longer an administrator.
         """
         if session.issuer:
             return self._of_user(session)

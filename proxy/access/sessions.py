@@ -1,8 +1,8 @@
 """Sessions of administrators in browsers: sealed values for a cookie. No I/O; the clock is injected.
 
 A value contains who has logged in and until when, authenticated under a random secret of the deployment (`Sessions`).
-It contains no key: `proof` shows that the key was known, to a process that has its digest. So a session cannot be made
-with the configuration alone, nor with the secret alone.
+It contains no key: with `proof`, a process that has the digest of the key verifies that the key was known. So neither
+the configuration alone nor the secret alone is enough to forge a session.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ SECRET_BYTES = 32
 MAX_SEALED = 3800
 """Characters of a sealed value. Browsers store cookies of 4096 with their names and attributes."""
 MAX_ENDED = 10_000
-"""Sessions that were ended before they expired. Beyond them, those that were ended first are dropped."""
+"""Maximum number of ended sessions that are kept. Above it, those that were ended first are dropped."""
 MAX_CLOCK_DIFFERENCE = 3600.0
-"""Seconds by which the clock of the replica where a session began can be ahead."""
+"""Maximum seconds by which the clock of the replica where a session began can be ahead."""
 _MAX_SECRETS = 3
 _ID_BYTES = 16
 _MAC_BYTES = 32
@@ -66,7 +66,7 @@ class Sessions:
         """`time` returns Unix seconds; `secret`: that of the deployment, b"" for a new one."""
         self._time = time
         self._secrets = [secret or secrets.token_bytes(SECRET_BYTES)]
-        """The first seals. The others were replaced, and open the sessions that they sealed."""
+        """New sessions are sealed with the first one. The others were replaced, and only open earlier sessions."""
         self._ended: OrderedDict[bytes, float] = OrderedDict()
 
     @property
@@ -134,7 +134,7 @@ class Sessions:
             self._ended.popitem(last=False)
 
     def seal_state(self, purpose: bytes, payload: bytes) -> str:
-        """Return a value for a cookie with another purpose than a session."""
+        """Return a sealed value for a cookie with another purpose than a session."""
         return base64.urlsafe_b64encode(_mac(self._secrets[0], purpose, payload) + payload).decode().rstrip("=")
 
     def open_state(self, purpose: bytes, value: bytes) -> bytes | None:

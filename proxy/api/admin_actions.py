@@ -130,7 +130,7 @@ def _refreshed(report: Report) -> dict[str, Any]:
 
 
 def audit(caller: Caller, action: str, result: str) -> None:
-    """Log what an administrator has done."""
+    """Log an action of an administrator."""
     _log.info("admin: %s: %s: %s", caller.who, printable(action), printable(result))
 
 

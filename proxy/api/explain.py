@@ -75,7 +75,7 @@ class Explain:
         return respond
 
     async def context(self, key: str | None = None) -> Context:
-        """What explanations are based on now. `key`: whose limits are shown, as in `Explanation.key`."""
+        """The current data for explanations. `key`: the key whose limits are shown, as in `Explanation.key`."""
         await asyncio.to_thread(_load)  # imported at the first request: most proxies never need it
         return self._context(await self._calls(), await self._limits_of(key))
 

@@ -37,7 +37,7 @@ _NO_STORE = (b"cache-control", b"no-store")
 _INCOMPLETE = (b"x-usage-incomplete", b"true")
 _CSV = (b"content-type", b"text/csv; charset=utf-8; header=present")
 _FORMULA = ("=", "+", "-", "@")
-"""First characters of cells that spreadsheets evaluate, some of them also after blanks and in full width."""
+"""First characters of cells that spreadsheets evaluate, some of them also after whitespace and in full width."""
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -70,13 +70,13 @@ class Bundled:
     def date(self, now: float) -> date | None:
         """The day of the latest change of a price in the data that is not in the future. `now`: Unix seconds.
 
-        The package has no date of its own: its data is at least as new. None if no price has such a day.
+        The package contains no other date; its data can be newer. None if no price has such a day.
         """
         today = datetime.fromtimestamp(now, UTC).date()
         return max((day for day in self._days if day <= today), default=None)
 
     def label(self, now: float) -> str:
-        """The package, its version, and the date that it has. `now`: Unix seconds."""
+        """The package, its version, and the date of its latest price change. `now`: Unix seconds."""
         day = self.date(now)
         return f"genai-prices {self.version}" + (f", latest price change {day}" if day else "")
 

@@ -25,7 +25,7 @@ from proxy.patterns import WILDCARDS, matcher
 
 LATEST = ":latest"
 _REGISTRY = re.compile(r"(?:https?://)?(?:registry\.ollama\.ai/)?library/", re.IGNORECASE)
-"""What Ollama adds to a name without a registry: `library/m` is `m`."""
+"""The prefix that Ollama adds to a name without a registry: `library/m` is `m`."""
 
 
 class Source(NamedTuple):

@@ -98,7 +98,7 @@ def key_from(context: click.Context, key: str | None, key_file: Any, parameter: 
 
 
 def refuse_admin_key_without(option: str, context: click.Context) -> None:
-    """Raise click.UsageError for --admin-key or --key-file: without `option`, no server is asked."""
+    """Raise click.UsageError for --admin-key or --key-file: without `option`, no request is sent."""
     for parameter in ("admin_key", "key_file"):
         if context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{parameter.replace('_', '-')} is used with {option} only.")

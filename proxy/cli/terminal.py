@@ -111,7 +111,7 @@ def show_table(output: Output, columns: Sequence[Column], rows: Iterable[Sequenc
 
 
 def aligned(text: str, width: int, layout: str, styled: str) -> str:
-    """The styled text of a cell with blanks up to this width."""
+    """The styled text of a cell, padded with spaces to this width."""
     padding = " " * (width - width_of(text))
     return padding + styled if layout == "right" else styled + padding
 

@@ -43,7 +43,7 @@ def wrap(text: str, width: int | None) -> list[str]:
 
 
 def cut(text: str, width: int | None) -> str:
-    """The text, or its beginning with `…` if it is wider. None: the text."""
+    """The text, shortened with `…` if it is wider. `width` None: unlimited."""
     if width is None or width_of(text) <= width:
         return text
     room, kept = width - 1, []

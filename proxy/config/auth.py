@@ -117,7 +117,7 @@ class JwtIssuer(Settings):
 
     @property
     def client_secrets(self) -> tuple[str, ...]:
-        """The client secret, and the one before it; none without a client."""
+        """The client secret, then the previous one; empty without a client."""
         return values_of(self.client_secret) if self.client_id and self.client_secret else ()
 
     @property

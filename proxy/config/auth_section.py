@@ -52,7 +52,7 @@ def has_logins(raw: Mapping[str, Any]) -> bool:
 
 
 def _check_client(validation: Validation, raw: Mapping[str, Any], issuer: JwtIssuer, path: Path) -> None:
-    """Of a client all settings are needed."""
+    """Check that all settings of a client are present."""
     given = [name for name in ("client_secret", "client_secret_file") if getattr(issuer, name) is not None]
     if issuer.client_id is None:
         for name in given:

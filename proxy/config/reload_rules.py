@@ -58,7 +58,7 @@ def restart_digest(config: Config) -> str:
 
 
 def _plain(value: object) -> object:
-    """A value that is shown as a whole: secrets are not hidden."""
+    """The value with secrets in plain text, so that the digest depends on them."""
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}
     return value.get_secret_value() if isinstance(value, SecretStr) else value

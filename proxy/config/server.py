@@ -56,7 +56,7 @@ class Server(Settings):
     expose_provider: bool = False
     """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
     public_url: Annotated[NotEmpty, AfterValidator(browser_url)] | None = None
-    """The URL at which browsers open this server, with `base_path`, for logins at issuers."""
+    """The URL of this server in browsers, including `base_path`, for logins at issuers."""
     timezone: Annotated[str, AfterValidator(timezone_name)] = "UTC"
     """The time zone of days and months in usage and limits."""
     tls: Tls | None = None

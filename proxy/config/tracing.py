@@ -12,7 +12,7 @@ from proxy.config.fields import NotEmpty, Sendable, Settings, header_name
 
 
 def _share(value: object) -> float:
-    """A number from 0 to 1, also as text: that of a variable."""
+    """A number from 0 to 1, also as text, which variables have."""
     try:
         share = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
     except (ValueError, OverflowError):

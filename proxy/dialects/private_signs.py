@@ -1,7 +1,8 @@
-"""Find out quickly which forms of private texts entries may contain: most contain none, and need no other check.
+"""Find quickly which forms of private texts entries may contain: most contain none, and need no further check.
 
-A sign is a few characters that all texts of some form contain. A sign can be wrong, but must not be missed: each form
-in `private_text` has one here. Signs are searched in many entries together, and in each one only those that were found.
+A sign is a few characters that all texts of a form contain. False positives are allowed, false negatives are not: each
+form in `private_text` has a sign here. Signs are searched in many entries together, and those that were found also in
+each entry.
 """
 
 from __future__ import annotations

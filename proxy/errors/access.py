@@ -85,7 +85,7 @@ class HostNotAllowed(ApiError):
 
 
 class OriginNotAllowed(ApiError):
-    """A web page of an origin that is not configured, while no keys are configured, or with the login of its user."""
+    """A request of a web page of an origin that is not configured: without keys, or with the login of a user."""
 
     status = 403
     type = "permission_error"

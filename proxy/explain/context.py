@@ -55,7 +55,7 @@ class Context:
     def __init__(
         self, config: Config, lists: Lists, calls: CallStates, now: float, limits: Sequence[Status] = ()
     ) -> None:
-        """`now`: Unix seconds; `limits`: those of the caller, if it is known what remains of them."""
+        """`now`: Unix seconds; `limits`: those of the caller, if their remaining amounts are known."""
         self.config = config
         self.lists = lists
         self.calls = calls

@@ -27,7 +27,7 @@ def limit_parts(config: Config, key: str | None, statuses: Sequence[Status], rea
     quota = quota_of(config, key)
     rules = (*quota.calls, *quota.lists) if quota else ()
     known = [*statuses] if len(statuses) == len(rules) else [None] * len(rules)
-    # Members of a group share its limits, but each has its own ones.
+    # Members of a group share its `group_limits`; each also has limits of its own.
     is_group = bool(key) and str(key).startswith(GROUP)
     return [
         _part(rule, None if is_group and not rule.group else status, _path(config, str(key), rule), reasons)

@@ -99,7 +99,7 @@ class LimitPart(Struct, frozen=True):
     amount: int
     remaining: int | None
     reset_seconds: float | None
-    """Until nothing of it is used. null, as `remaining`: unknown without a running server, or of a group's members."""
+    """Seconds until it is unused. null, like `remaining`, without a running server, and for a group's members."""
     setting: str = ""
     file: str = ""
     line: int = 0

@@ -59,9 +59,9 @@ _NO_CREDIT_CODES = frozenset(
         "insufficient_quota", "insufficient_credits", "insufficient_balance", "billing_not_active",
     }
 )  # fmt: skip
-"""Codes and types, in lower case, of a 400 or 403 of an account without credit, which means the same as a 402."""
+"""Codes and types, in lower case, of a 400 or 403 for an account without credit, which is handled like a 402."""
 _NO_CREDIT_WORDS = ("credit balance is too low", "used all available credits", "account balance is insufficient")
-"""Words of the same, of Anthropic, xAI and SiliconFlow, whose codes are those of other errors."""
+"""Words in such errors of Anthropic, xAI and SiliconFlow, whose codes are also used for other errors."""
 _SHOULD_RETRY: Mapping[int, bool] = {409: True, 424: True}
 """Statuses for which `x-should-retry` is sent if the provider does not send it. By themselves, SDKs retry 409, 429 and
 5xx, but not 424."""
@@ -237,7 +237,7 @@ def _classify_failure(failure: UpstreamError, failover_on: Collection[int | str]
 
 
 def map_status(status: int, failure: ErrorResponse) -> ApiError:
-    """Return the caller's error for a status whose words are not relayed. `status`: what that of the failure means."""
+    """Return the caller's error if the provider's message is not relayed. `status`: 402 also for a 400 about credit."""
     retry_after = failure.retry_after
     if status in _AUTH_FAILED:
         return ProviderAuthFailed(

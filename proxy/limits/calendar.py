@@ -15,7 +15,7 @@ class Period(NamedTuple):
     """A day or a month."""
 
     number: int
-    """That of the next one is greater by 1."""
+    """Consecutive: the next day or month has the next number."""
     ends_at: float
     """Unix seconds."""
 
@@ -48,7 +48,7 @@ class Calendar:
         return max(1.0, self._begin(date(year, month + 1, 1)) - time)
 
     def is_before(self, unit: str, seconds: float, time: float) -> bool:
-        """Whether what was so many seconds before a time was in an earlier day or month."""
+        """Whether the moment this many seconds before a time is in an earlier day or month."""
         self.period(unit, time)
         return time - seconds < (self._from if unit == "d" else self._month_from)
 

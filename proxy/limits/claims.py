@@ -67,7 +67,7 @@ class SharedLimits(Protocol):
         """Apply a configuration: its time zone, and how many workers there are."""
 
     def expect(self, processes: int) -> None:
-        """Assume that as many processes count together, until they are reached."""
+        """Assume this number of processes until the others are reached."""
 
     async def claim(self, claims: Sequence[Claim]) -> Decision | None:
         """Decide on claims for all processes, within `WAIT_SECONDS`; None if that is not possible now."""

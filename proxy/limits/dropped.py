@@ -1,4 +1,4 @@
-"""Count lost counters of limits, so that no loss is silent."""
+"""Count and log lost counters of limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 WARNING_SECONDS = 3600.0
-"""Between two warnings."""
+"""Minimum seconds between two warnings."""
 
 _log = logging.getLogger("models_proxy")
 
@@ -15,7 +15,7 @@ class Dropped:
     """How much was lost for one reason. A warning is logged at most once an hour."""
 
     def __init__(self, monotonic: Callable[[], float], text: str, limit: int) -> None:
-        """`text`: of the warning; it contains a place for `limit`."""
+        """`text`: the warning, with a placeholder for `limit`."""
         self._monotonic = monotonic
         self._text = text
         self._limit = limit

@@ -18,7 +18,7 @@ from proxy.limits.windows import CalendarWindow, CallsInProgress, Counter, Slidi
 MAX_SCOPES = 200_000
 """Callers and groups whose counters are kept. Beyond, some are dropped."""
 _SWEEP = 16
-"""Decisions between two checks whether a scope is still used. Beside them, there is one for each new scope."""
+"""Decisions between two checks whether a scope is still used. Each new scope also causes a check."""
 _DROPPED = (
     "limits: more than %d callers and groups have used their limits: the counters of some are dropped, "
     "which can admit them above their limits; set limits for groups instead (`group_limits`)"
@@ -106,7 +106,7 @@ class LimitState:
     def end(self, rules: Sequence[Rule], caller: str, tokens: int, since: float) -> None:
         """Count the end of a call. `tokens`: what is added to its estimate; `since`: when it was admitted.
 
-        Tokens that have expired are not taken back: that would free what others have used since.
+        Tokens whose window has expired are not subtracted: that would admit more than the limit.
         """
         at = self._now()
         bound = self._bound(rules, caller)

@@ -90,7 +90,7 @@ class SlidingWindow(Struct, gc=False):
             return
         surplus = self.used - used
         in_window = min(surplus, self.in_window)
-        self._remove_oldest(in_window)  # it has expired there
+        self._remove_oldest(in_window)  # expired in that process
         self.add_debt(in_window - surplus)
 
     def wait(self, used: int, at: Moment) -> float:
@@ -118,7 +118,7 @@ class SlidingWindow(Struct, gc=False):
         return self.reset(at) > 0
 
     def has_forgotten(self, seconds: float, at: Moment) -> bool:
-        """Whether what was added so many seconds ago does not count any more."""
+        """Whether an amount that was added this many seconds ago is no longer counted."""
         return seconds >= self.seconds
 
     def entries(self) -> list[tuple[float, int]]:
@@ -229,7 +229,7 @@ class CalendarWindow(Struct, gc=False):
         return self.used > self.limit * max(0, period - self.period)
 
     def has_forgotten(self, seconds: float, at: Moment) -> bool:
-        """Whether what was added so many seconds ago does not count any more, except as a debt."""
+        """Whether an amount that was added this many seconds ago is no longer counted, except as a debt."""
         return at.calendar.is_before(self.unit, seconds, at.time)
 
     def _begin(self, period: int) -> None:

@@ -44,7 +44,7 @@ def with_generation(generation: str, add: AddHeaders | None) -> AddHeaders:
 
 
 def with_page_headers(add: AddHeaders | None) -> AddHeaders:
-    """Add what browsers must know about pages of administrators, besides what `add` adds.
+    """Add the security headers for pages of administrators, in addition to those of `add`.
 
     `Referrer-Policy` is not `no-referrer`, with which browsers send forms with `Origin: null`.
     """

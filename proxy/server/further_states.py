@@ -1,4 +1,4 @@
-"""The states of what the sections `store` and `auth` configure, for `/health`."""
+"""The states of the sections `store` and `auth`, for `/health`."""
 
 from __future__ import annotations
 

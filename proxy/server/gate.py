@@ -77,7 +77,7 @@ def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> R
             head.credentials = with_password(head.credentials)
         caller = deployment.access.caller_of(head)
         if caller.is_user and head.method not in READ:
-            # A login proxy adds who the user is, or a token: also to what a page of another site sends (CSRF).
+            # A login proxy adds the user, or a token, also to requests of pages of other sites (CSRF).
             server = deployment.config.server
             check_page(head.method, head.headers, server, has_credential=bool(head.credentials))
     if caller.admin:
@@ -106,7 +106,7 @@ async def _answer_later(
     receive: Receive,
     send: Send,
 ) -> RawResponse | None:
-    """Decide when everything that is needed for it was fetched, and respond. Raises ApiError."""
+    """Decide after fetching what the decision needs, and respond. Raises ApiError."""
     for _ in range(1 + len(deployment.config.auth.jwt)):  # a session, and tokens of several issuers
         if isinstance(needed, SessionCheckNeeded):
             await check_session(deployment, head, needed.session)

@@ -50,7 +50,7 @@ class ProcessMetrics:
         self.limits: Callable[[], LimitReport] = LimitReport
         """Returns how the limits of callers are counted."""
         self.dropped_usage: Callable[[], int] = lambda: 0
-        """Returns the number of calls that are in no total of usage."""
+        """Returns the number of calls that are missing from usage."""
         self.notifications: Notifications | None = None
         self.lag = LoopLag()
         self._connections = connections

@@ -69,7 +69,7 @@ class RequestParser:
         self._valid: Sequence[Header] = ()
         """The same of an earlier request that were valid and without a body: those of most requests are equal."""
         self.last = b""
-        """The last request, if an equal one needs not be parsed: clients that look for changes repeat theirs."""
+        """The last request, if an equal one need not be parsed: clients that poll repeat their requests."""
         self._is_repeatable = False
         """Whether the last head was that of a request without a body, on a connection that stays open."""
         self._framing = 0

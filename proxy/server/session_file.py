@@ -1,4 +1,4 @@
-"""The secret of sessions and those that were ended, in `store.directory`: a restart keeps sessions.
+"""The secret of sessions and the ended sessions, in `store.directory`: a restart keeps sessions.
 
 The file is written at the start only, before there are workers; each process then appends the sessions that it ends.
 """
@@ -38,7 +38,7 @@ class SessionFile:
         sessions = Sessions(time, secret)
         for session_id, expires in ended.items():
             sessions.end(session_id, expires)
-        with suppress(OSError):  # which is reported when lists are restored
+        with suppress(OSError):  # the error is reported when lists are restored
             self._files.lock()
             records = [sessions.secret, *(_ENDED.pack(*each) for each in sessions.ended.items())]
             self._files.write(NAME, b"".join(map(_sealed, records)))

@@ -1,4 +1,4 @@
-"""Sessions of the status page, in all processes: their secret, and which were ended."""
+"""Sessions of the status page in all processes: their secret, and the ended sessions."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class SharedSessions:
                     await self._directory.write(append)
 
     async def was_ended(self, session: Session) -> bool:
-        """Whether another process has ended a session, as far as that can be found out in a short time."""
+        """Whether another process has ended a session. False if that cannot be determined in a short time."""
         record = _record(session)
         if self._sharing is None or record not in await self._sharing.get([record]):
             return False

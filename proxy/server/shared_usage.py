@@ -1,4 +1,4 @@
-"""Usage in the store that replicas share: each one adds what it has counted, and any of them shows the sum of all."""
+"""Usage in the store that replicas share: each replica adds its counts, and any of them returns the sum of all."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ STOP_SECONDS = 2.0
 MAINTENANCE_SECONDS = 60.0
 """Seconds between two checks of the number of rows, by one of the replicas."""
 MAX_ADDED = 20_000
-"""Rows that were added since the last look and are counted from memory until the next one."""
+"""Maximum number of rows that were added since the last read, and are counted from memory until the next one."""
 _SPARE = 0.9
-"""The part of the maximum number of rows from which hours are merged."""
+"""Hours are merged above this share of the maximum number of rows."""
 _FRESH = 5.0
-"""A look is repeated after as many times of what it took: queries cannot keep the store busy."""
+"""The store is read again after this multiple of the duration of the last read: queries must not overload it."""
 _MIN_FRESH = 0.2
 _ALL_SECONDS = 600.0
 _SKEW_SECONDS = 60.0
-"""By how much the clocks of replicas may differ."""
+"""Maximum difference between the clocks of replicas."""
 
 _log = logging.getLogger("models_proxy")
 
@@ -47,21 +47,21 @@ class SharedUsage:
         self._clock = clock
         self._numbers = count(1)
         self._pending: deque[Batch] = deque()
-        """What is being added: without a reply, it may be in the store already."""
+        """Batches that are being added. Without a reply, one may already be in the store."""
         self._added: list[Batch] = []
-        """What was added since the last look."""
+        """Batches that were added since the last read."""
         self._busy = asyncio.Lock()
-        """Held while rows are added, or read: what is added meanwhile must not be counted twice."""
+        """Held while rows are added or read: rows that are added during a read would be counted twice."""
         self._hours: dict[int, tuple[int, ClosedRows]] = {}
-        """Start of an hour -> its version and rows, at the last look."""
+        """Start of an hour -> its version and rows, at the last read."""
         self._read: dict[int, tuple[int, ClosedRows]] = {}
-        """The hours that an interrupted look has read."""
+        """The hours that an interrupted read has returned."""
         self._index = Index({}, None)
         self._used: dict[str, float] = {}
         self._used_until = 0.0
         """The last one of these times."""
         self._read_all_at = float("-inf")
-        """Monotonic seconds at which all of them are read again."""
+        """Monotonic seconds at which all last requests are read again."""
         self._flushing: asyncio.Task[bool] | None = None
         self._looking: asyncio.Task[bool] | None = None
         self._fresh_until = float("-inf")
@@ -162,7 +162,7 @@ class SharedUsage:
 
     @property
     def known(self) -> Elsewhere:
-        """What is in the store as of the last look, and what this process has added since then."""
+        """The usage in the store at the last read, and what this process has added since then."""
         hours: list[tuple[int, ClosedRows | OpenRows]] = [*_hours_of(self._added)]
         hours += [(start, rows) for start, (_, rows) in self._hours.items()]
         used = dict(self._used)
@@ -172,7 +172,7 @@ class SharedUsage:
 
     @property
     def unsent(self) -> Elsewhere:
-        """What is being added, and is in no other process."""
+        """The batches that are being added: no other process has them."""
         used = {identity: time for batch in self._pending for identity, time in batch.used.items()}
         return Elsewhere([*_hours_of(self._pending)], used, UsageState(0, MAX_ROWS, None, None))
 
@@ -200,7 +200,7 @@ class SharedUsage:
                 _log.error("internal error while merging usage in store.valkey: %s", describe_bug(bug))
 
     async def stop(self) -> None:
-        """Add what is left, if that is possible soon."""
+        """Add the remaining usage, if that is possible in a short time."""
         if self._looking:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
@@ -235,7 +235,7 @@ class SharedUsage:
         await self._store.correct(rows, before)
 
     async def _reduce(self, starts: Iterable[int], before: date | None) -> date | None:
-        """Merge the hours of the first day that has several, otherwise remove the first day."""
+        """Merge the hours of the first day with several ones; if there is none, remove the first day."""
         by_day: dict[date, list[int]] = {}
         for start in sorted(starts):
             by_day.setdefault(self._usage.days.day_of(start), []).append(start)

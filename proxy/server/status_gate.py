@@ -1,7 +1,7 @@
 """The gate of the status page: callers with a key in a header as everywhere, and sessions of administrators.
 
-Sessions count on these paths only. All of them are for administrators, except for those that are public, and every
-form is checked here.
+Sessions are accepted on these paths only. All of them are for administrators, except for public ones, and every form is
+checked here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Serve = Callable[[Caller], RawResponse | Handler]
 
 
 class SessionCheckNeeded(Exception):
-    """Another process may have ended a session. Not an error: the gate finds it out, and decides again."""
+    """Another process may have ended a session. Not an error: the gate checks it, and decides again."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def is_status_path(path: str) -> bool:
 
 
 def answer_status(deployment: Deployment, head: RequestHead, serve: Serve) -> RawResponse | Handler:
-    """Identify the caller and let the endpoint answer. Raises ApiError, SigningKeyNeeded and SessionCheckNeeded."""
+    """Identify the caller and call the endpoint. Raises ApiError, SigningKeyNeeded and SessionCheckNeeded."""
     if deployment.guard:
         deployment.guard.check(head.headers)
     if head.path in deployment.routes.public:
@@ -60,7 +60,7 @@ def answer_status(deployment: Deployment, head: RequestHead, serve: Serve) -> Ra
 
 
 async def check_session(deployment: Deployment, head: RequestHead, session: Session) -> None:
-    """Find out whether another process has ended the session of a request."""
+    """Check whether another process has ended the session of a request."""
     head.scope[_WAS_ENDED] = await deployment.status_login.sessions.was_ended(session)
 
 
@@ -73,7 +73,7 @@ def login_redirect(deployment: Deployment, head: RequestHead) -> RawResponse | N
 
 
 def _answer_anyone(deployment: Deployment, head: RequestHead, serve: Serve) -> RawResponse | Handler:
-    """On a public path. A wrong key in a header is rejected as everywhere."""
+    """Respond on a public path. A wrong key in a header is rejected as on all paths."""
     caller = _PUBLIC if deployment.access.is_anonymous(head) else deployment.access.caller_of(head)
     if head.method == "POST":
         check_same_origin(head.headers, deployment.config.server.public_url, must_be_known=True)
@@ -81,7 +81,7 @@ def _answer_anyone(deployment: Deployment, head: RequestHead, serve: Serve) -> R
 
 
 def _session_of(deployment: Deployment, head: RequestHead) -> Session | None:
-    """Return the session of a request. A key in a header counts more."""
+    """Return the session of a request. A key in a header has precedence."""
     value = None if head.credentials else cookie_value(head.headers, SESSION)
     return deployment.status_login.sessions.sealed.open(value) if value else None
 
@@ -92,11 +92,11 @@ def _answer(deployment: Deployment, head: RequestHead, session: Session | None, 
         try:
             caller = deployment.status_login.callers.caller_of(session, head)
         except InvalidKey:
-            session = None  # its key is not valid any more
+            session = None  # its key is no longer valid
     if caller is None:
         caller = deployment.access.caller_of(head)
     if not deployment.routes.template(head.path):
-        return serve(caller)  # there is nothing at this path
+        return serve(caller)  # unknown path
     check_is_admin(caller, deployment.config)
     sealed, bound_to = (
         deployment.status_login.sessions.sealed,

@@ -35,7 +35,7 @@ MAX_PROCESSES = 80
 MAX_BYTES = 60 * 1024 * 1024
 """Of a file. Further records are not written."""
 _FRAME = 1024
-"""Bytes of a file beside the records, and `_OF_RECORD` of each one beside its own."""
+"""Bytes of a file in addition to its records; `_OF_RECORD`: of each record in addition to its own."""
 _OF_RECORD = 5
 _NOT_STORED = (
     "store.directory: the counters of limits need more than %d MiB: some are not written, and are lost on restart; "

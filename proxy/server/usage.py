@@ -107,7 +107,7 @@ class UsageKeeper:
 
     @property
     def dropped(self) -> int:
-        """Calls of this process that are in no total."""
+        """Calls of this process that are missing from totals."""
         return self.usage.dropped + (self._shared.dropped if self._shared else 0)
 
     async def look(self) -> None:

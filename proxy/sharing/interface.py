@@ -1,4 +1,4 @@
-"""The seam between this process and what shares state with others: other replicas, or other workers of this one.
+"""The interface between this process and what shares state with other replicas, or with other workers of this one.
 
 `store` and `inference` decide what is shared and check what arrives. A `Sharing` only transports bytes: over Valkey
 (`sharing.valkey`), or over the supervisor of workers. Without one, `store` and `inference` hold None, which is all that

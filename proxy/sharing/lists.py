@@ -28,7 +28,7 @@ _WAITS = 4
 _DATA_SECONDS = 5.0
 """How long it takes at most to write or read a list. A fetch waits less for it."""
 _BYTES_PER_SECOND = 10 * 1024**2
-"""How fast a list is read at least, for how long a fetch waits for it."""
+"""Minimum rate of reading a list; it bounds how long a fetch waits for the list."""
 _RENEWALS = 3
 """A lease is extended this often within its time."""
 _MICRO = 1_000_000

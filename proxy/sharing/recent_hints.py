@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from proxy.clock import SystemClock
 
 KEPT_SECONDS = 60.0
-"""Hints are applied for no longer."""
+"""Maximum seconds for which a hint is applied."""
 MAX_KEPT = 200
-"""Beyond, the oldest are dropped."""
+"""Maximum number of hints. Above it, the oldest are dropped."""
 
 Receive = Callable[[bytes, float], None]
 """Receives a hint, and the seconds since it was announced."""
@@ -34,7 +34,7 @@ class RecentHints:
 
 
 class Listener:
-    """Passes hints on to a callback; those that arrive before there is one, as soon as there is."""
+    """Passes hints on to a callback. Hints that arrive before the callback is set are passed on when it is set."""
 
     def __init__(self, monotonic: Callable[[], float] = SystemClock.monotonic) -> None:
         self._early = RecentHints(monotonic)

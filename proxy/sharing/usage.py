@@ -130,7 +130,7 @@ class UsageInValkey:
         )
 
     def _decoded(self, reply: object) -> Sequence[tuple[str, str]] | None:
-        """Pairs of texts; None without them."""
+        """The reply as pairs of texts; None if it is something else."""
         if not isinstance(reply, bytes):
             return None
         try:

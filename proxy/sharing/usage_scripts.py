@@ -1,6 +1,6 @@
 """The Lua scripts that Valkey runs for usage.
 
-Each hour is a hash under one key: the names of a row, joined by `SEPARATOR`, -> its counts, joined by blanks. The index
+Each hour is a hash under one key: the names of a row, joined by `SEPARATOR`, -> its counts, joined by spaces. The index
 is a hash from the start of each hour to its version and its number of rows: a process reads again only the hours whose
 version has changed. Versions begin at the server's time, so that they also differ after all keys were lost.
 """

@@ -1,4 +1,4 @@
-"""The seam between this process and the store that keeps the usage of all replicas (`proxy.sharing.usage`)."""
+"""The interface to the store that keeps the usage of all replicas (`proxy.sharing.usage`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from proxy.telemetry.usage_rows import Counts, Names, Rows
 
 MAX_ROWS = 1_000_000
-"""Rows of all hours. Beyond, further ones are counted as `other`."""
+"""Maximum number of rows of all hours. Further ones are counted as `other`."""
 KEPT_DAYS = 92
 """Days for which an hour is kept: a day more than is shown, in any time zone."""
 MAX_BATCH = 200

@@ -1,4 +1,4 @@
-"""Faults of `store.directory`: reported once, and the pauses before it is tried again."""
+"""Faults of `store.directory`: each is reported once, and delays the next attempt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from proxy.clock import Clock
 from proxy.store.disk import DirectoryLocked
 
 FIRST_RETRY, MAX_RETRY = 5.0, 300.0
-"""Seconds until the directory is tried again after a fault: doubled with each further one."""
+"""Seconds until the directory is used again after a fault, doubled with each further one."""
 
 _log = logging.getLogger("models_proxy")
 
@@ -31,7 +31,7 @@ class DirectoryFaults:
         self._next_at = float("-inf")
         """Monotonic seconds."""
         self._works = asyncio.Event()
-        """Set while something could be written after the last fault."""
+        """Set if a write has succeeded since the last fault."""
 
     @property
     def retry_seconds(self) -> float:
@@ -55,7 +55,7 @@ class DirectoryFaults:
         self.problem = problem
 
     def succeeded(self, *, are_lists_written: bool) -> None:
-        """Something could be written. `are_lists_written`: no list has failed."""
+        """Record a successful write. `are_lists_written`: no list has failed."""
         self._number, self._next_at = 0, float("-inf")
         self._works.set()
         if self.problem and are_lists_written:
@@ -63,7 +63,7 @@ class DirectoryFaults:
             self.problem = ""
 
     async def pause(self) -> None:
-        """Wait for the next attempt; it is sooner if something else could be written meanwhile."""
+        """Wait for the next attempt. It is sooner if another write succeeds meanwhile."""
         waited = 0.0
         while waited < self.retry_seconds and not self._works.is_set():
             await self._clock.sleep(FIRST_RETRY)

@@ -1,7 +1,6 @@
 """The counters of the process that `/metrics` shows. They survive reloads, and contain no prompts and no responses.
 
-The number of rows is bounded however many keys, models and paths there are: further ones are counted as `other`, so
-that sums stay correct.
+The number of rows is bounded: further keys, models and paths are counted as `other`, so that sums stay correct.
 """
 
 from __future__ import annotations

@@ -223,8 +223,9 @@ _TABLE = (
     Metric(
         "models_proxy_limit_counters_dropped_total",
         "counter",
-        "Counters of limits, or changes of them, that were lost while in use: there were too many in `memory`, or too "
-        "many changes `unsent` to store.valkey, or granted too `late` by the supervisor.",
+        "Counters of limits, or changes of them, that were lost while in use, by `reason`: `memory` (too many "
+        "counters), `unsent` (too many changes waiting for store.valkey) or `late` (granted too late by the "
+        "supervisor).",
         ("reason",),
     ),
     Metric(

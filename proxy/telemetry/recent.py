@@ -1,7 +1,7 @@
-"""The calls of the last hour by minute: for the status page. Values of one process; those of several are added.
+"""The calls of the last hour by minute, for the status page. Values of one process; those of several are added.
 
-A minute that has ended is kept as bytes, so that an hour of a
-thousand keys needs 2 MB. The number of rows is bounded as that of metrics is: further keys are counted as `other`.
+A minute that has ended is kept as bytes, so that an hour of a thousand keys needs 2 MB. The number of rows is bounded
+as in metrics: further keys are counted as `other`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from proxy.telemetry.events import (
 from proxy.telemetry.tokens import Tokens
 
 MAX_COLLECTED = 256
-"""Requests, and calls, that are collected before observers get them."""
+"""Maximum number of requests, and of calls, that are collected before observers get them."""
 LONG_NAME = 1024
 """Characters of a requested model. A call with more is not kept: clients can choose names of any length."""
 
@@ -39,7 +39,7 @@ class Telemetry:
         self.monotonic = monotonic
         self._requests: list[EndedRequest] = []
         self._calls: list[CallRecord] = []
-        """What was collected."""
+        """The collected requests and calls."""
         self._requests_ended: list[Callable[[Sequence[EndedRequest]], None]] = []
         self._calls_ended: list[Callable[[Sequence[CallRecord]], None]] = []
         self._request_ended: list[Callable[[Request, float], None]] = []

@@ -42,7 +42,7 @@ class UsageState(NamedTuple):
     daily_before: str | None
     """For the days before, only totals per day are kept, because there were too many rows. None: there are none."""
     dropped: int = 0
-    """Calls that are in no total, because there were too many rows, or because the store rejected them."""
+    """Calls that are missing from totals, because there were too many rows, or because the store rejected them."""
 
 
 class Usage(Observer):

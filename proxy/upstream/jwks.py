@@ -49,7 +49,7 @@ async def fetch_signing_keys(issuer: JwtIssuer) -> bytes:
 
 
 def issuer_metadata(document: bytes, issuer: JwtIssuer) -> Mapping[str, Any]:
-    """Return the metadata of an issuer. Raises UpstreamError for that of another one."""
+    """Return the metadata of an issuer. Raises UpstreamError for metadata of another issuer."""
     metadata: Any = decode_or_none(document)
     if not isinstance(metadata, dict) or metadata.get("issuer") != issuer.issuer:
         raise UpstreamError("invalid_response", f"another `issuer` in {metadata_url(issuer.issuer)}")

@@ -198,7 +198,7 @@ async def _pause_if_long(body: bytes) -> None:
 
 
 def _batches(items: Sequence[Raw]) -> Iterator[list[bytes]]:
-    """The bytes of the entries, in batches that are searched in a millisecond; long entries one by one."""
+    """The bytes of the entries, in batches that take about a millisecond to search; long entries one by one."""
     for some in batched(items):
         batch = list(map(bytes, some))
         if sum(map(len, batch)) <= _BATCH_BYTES:

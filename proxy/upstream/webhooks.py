@@ -158,7 +158,7 @@ class _Receiver:
             await self._clock.sleep(wait)
             delay = min(2 * delay, MAX_RETRY)
         self._outcomes["dropped"] += 1
-        if not self._is_dropping:  # a receiver that is gone must not fill the log
+        if not self._is_dropping:  # an unreachable receiver must not fill the log
             self._is_failing = self._is_dropping = True
             _log.warning("%s: %s; the notification is dropped", self._name, problem)
 

@@ -1,4 +1,4 @@
-"""What needs attention: the providers whose lists or calls do not work, since when, and who is affected."""
+"""What needs attention: the providers whose lists or calls do not work, since when, and the affected callers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from proxy.telemetry.changes import Feed
 from proxy.telemetry.usage_query import Answer
 
 MAX_MODELS = 100
-"""Affected models that are named."""
+"""Maximum number of affected models in `Impact.model_ids`."""
 MAX_KEYS = 100
-"""Callers that are named."""
+"""Maximum number of callers in `Impact.used_by`."""
 Part = Literal["list", "calls"]
 _FINE = ("ok", "declared")
 _CREDENTIAL = "the provider rejects the credential of the proxy, or its account has no credit"
@@ -33,7 +33,7 @@ class UsedBy(Struct, frozen=True):
 
 
 class Impact(Struct, frozen=True):
-    """The models that a problem affects, and who uses them."""
+    """The models that a problem affects, and the callers that use them."""
 
     models: int
     models_without_alternative: int
@@ -41,7 +41,7 @@ class Impact(Struct, frozen=True):
     model_ids: Sequence[str]
     """Affected models, first those without an alternative."""
     used_by: Sequence[UsedBy] | None
-    """Those with most calls first; None if there are too many callers and models to add up."""
+    """The callers with most calls first; None if there are too many pairs of callers and models."""
 
 
 class Problem(Struct, frozen=True):
@@ -65,9 +65,9 @@ class Issue(Struct, frozen=True):
     problems: Sequence[Problem]
     """The worst one first."""
     since: float | None
-    """The earliest time that is known, in Unix seconds."""
+    """The earliest known time, in Unix seconds."""
     impact: Impact
-    """All models that one of the problems affects."""
+    """The models that at least one of the problems affects."""
 
 
 class Attention(Struct, frozen=True):
@@ -123,8 +123,8 @@ def attention(
 
 
 def is_rejected(calls: Calls, model: str, key: str | None = None) -> bool:
-    """Whether a provider accepts no call of a model at the moment. `model`: its id; `key`: whose calls, None for those
-    of all keys."""
+    """Whether a provider accepts no call of a model at the moment. `model`: the provider's id; `key`: the caller, None
+    for all keys."""
     return calls.rejects_all or any(
         each.state == "open" and each.model == model and each.key in (None, key) for each in calls.open_circuits
     )

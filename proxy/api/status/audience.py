@@ -13,7 +13,7 @@ from proxy.config import Config
 from proxy.cooperative import Cooperative
 
 MAX_NAMED = 500
-"""Keys that are named."""
+"""Maximum number of keys in the result."""
 _PER_STEP = 20
 
 
@@ -22,10 +22,10 @@ class SeenBy(Struct, frozen=True):
 
     name: str
     group: str | None
-    """That of a key, None without one."""
+    """The group of a key, None without one."""
     may_call: bool
     is_valid: bool
-    """Whether a key is neither expired nor for later."""
+    """Whether a key has not expired and is not for later use (`not_before`)."""
 
 
 class Audience(Struct, frozen=True):
@@ -38,7 +38,7 @@ class Audience(Struct, frozen=True):
     without_key: bool
     """Whether requests without a key may see it."""
     all_keys: int
-    """Keys of the configuration."""
+    """The number of keys in the configuration."""
 
 
 def audience(model: str, offers: Sequence[Offer], config: Config, now: float) -> Cooperative[Audience]:

@@ -23,7 +23,7 @@ from proxy.wire.filters import MAX_TEXT, Filters, Index, indexed
 
 PAGE_SIZE = 100
 MAX_HIDDEN = 5
-"""Models that are named because a view does not contain them."""
+"""Maximum number of models in the result of `hidden`."""
 _MAX_PAGE = 10**6
 _EVERYTHING = ("*",)
 
@@ -38,7 +38,7 @@ class Row(Struct, frozen=True):
     """In tokens, 0 if it is unknown."""
     capabilities: Sequence[str]
     providers: Sequence[str]
-    """Those of its offers, in the order in which they are tried."""
+    """The providers of its offers, in the order in which calls try them."""
     is_rejected: bool
     """Whether no provider accepts its calls at the moment."""
 
@@ -81,7 +81,7 @@ class Browser:
         self._config = config
         self._store = store
         self._last: dict[bool, _View] = {}
-        """Whether it contains everything -> the last view."""
+        """Whether the view contains all models -> the last such view."""
 
     def choices(self) -> Cooperative[Choices]:
         view = yield from self._view(_EVERYTHING)
@@ -122,8 +122,8 @@ class Browser:
         return Page(rows, len(found), len(models), number, pages)
 
     def hidden(self, rules: Sequence[str], parameters: Mapping[str, str]) -> Cooperative[Sequence[str]]:
-        """The models that were searched for, but that these rules do not allow: the one with this id, or the first of
-        those that would be found, if the view contains none."""
+        """The models that match the search, but that these rules do not allow: the one with this id, or, if the view
+        contains no match, the first matches in the whole catalog."""
         text = parameters.get("q", "").strip()
         if not text or rules == _EVERYTHING:
             return []

@@ -57,7 +57,7 @@ def is_on_loopback(headers: Iterable[Header]) -> bool:
 def has_secure_cookies(headers: Iterable[Header]) -> bool:
     """Whether cookies are set for HTTPS: always, unless the page is one of a loopback address without it.
 
-    The header `Origin`, that of the page, counts more than `Host`, which a reverse proxy may have replaced.
+    The header `Origin` of the page has precedence over `Host`, which a reverse proxy may have replaced.
     """
     headers = [*headers]
     origins = [value for name, value in headers if name == b"origin"]

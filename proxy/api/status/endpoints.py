@@ -35,7 +35,7 @@ JSON_PATH = "/status.json"
 PATH = "/status"
 ASSETS = ("style.css", "script.js", "icon.svg")
 REFRESH_SECONDS = 10.0
-"""How long a form waits for the end of a refresh. It continues without it."""
+"""How long a form waits for the end of a refresh. The refresh continues after that."""
 _NO_STORE: Header = (b"cache-control", b"no-store")
 _FOREVER: Header = (b"cache-control", b"public, max-age=31536000, immutable")
 
@@ -136,7 +136,7 @@ class StatusPage:
         return respond
 
     def _back(self, head: RequestHead, name: str, value: str) -> RawResponse:
-        """Show the page with what an action has done."""
+        """Redirect to the page, which shows the result of an action."""
         from urllib.parse import urlencode
 
         return redirect(head, f"{self._base}{PATH}?{urlencode({name: value})}")
@@ -152,7 +152,7 @@ PARAMETERS = {
 
 
 def _asset(name: str, head: RequestHead, caller: Caller) -> RawResponse:
-    """A file without secrets. Its URL has its digest as a parameter."""
+    """A file without secrets. Its URL contains its digest as a parameter."""
     from proxy.api.status.assets import find
 
     asset = find(name)

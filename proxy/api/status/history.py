@@ -84,7 +84,7 @@ def history(feed: Feed, parameters: Mapping[str, str], now: float, zone: tzinfo)
 
 
 def _day(text: str, today: date) -> date | None:
-    """Raises nothing: what is no day selects all of them."""
+    """Never raises: an invalid day selects all days."""
     if text in ("today", "yesterday"):
         return today - timedelta(text == "yesterday")
     try:

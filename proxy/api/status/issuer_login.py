@@ -72,7 +72,7 @@ class Issuer(NamedTuple):
 
 
 class IssuerLogin:
-    """The endpoints, for issuers with a client."""
+    """The endpoints for logins at issuers with a client."""
 
     def __init__(
         self,
@@ -220,7 +220,7 @@ class IssuerLogin:
         await self._fetch_keys(issuer.issuer)
         try:
             return self._callers.log_in(token, issuer, nonce)
-        except SigningKeyNeeded:  # the fetch has failed, and has taken long
+        except SigningKeyNeeded:  # the fetch has failed or timed out
             raise LoginUnavailable from None
 
     async def _endpoints_of(self, issuer: JwtIssuer) -> Endpoints:
@@ -256,5 +256,5 @@ def _check_is_page(head: RequestHead) -> None:
 
 
 def _fetch_site(head: RequestHead) -> bytes:
-    """Whose page has sent a browser here, b"" if the browser does not say it."""
+    """The value of `Sec-Fetch-Site`: the site of the page that has sent a browser here, b"" without the header."""
     return next((value for name, value in head.headers if name == b"sec-fetch-site"), b"")

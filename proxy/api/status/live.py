@@ -15,7 +15,7 @@ from proxy.telemetry import CallRecord
 from proxy.telemetry.recent import LastHour, Packed
 
 MAX_RUNNING = 100
-"""Calls in progress that are listed: those that began first."""
+"""Maximum number of listed calls in progress: those that began first."""
 
 
 class RunningCall(Struct, frozen=True):

@@ -32,10 +32,10 @@ _log = logging.getLogger("models_proxy")
 
 
 class SigningKeys(KeySource, Protocol):
-    """The keys of all issuers."""
+    """The signing keys of all issuers."""
 
     async def fetch(self, issuer: str) -> None:
-        """Fetch those of an issuer. Never raises."""
+        """Fetch the signing keys of an issuer. Never raises."""
         ...
 
 
@@ -64,7 +64,7 @@ class StatusLogin:
         ]
 
     def form(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        """The form. A proxy without keys needs none."""
+        """The login form. A proxy without keys needs no login."""
         if self._config.is_open:
             return redirect(head, self._base + return_path_in_query(head))
         return partial(self._form, head)

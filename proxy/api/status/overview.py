@@ -20,9 +20,9 @@ SHOWN_KEYS = 20
 SHOWN_CALLS = 20
 _PROVIDERS_PER_STEP = 5
 _LATELY = 10
-"""Minutes whose errors are pointed out."""
+"""Minutes whose errors are counted for a warning."""
 _MIN_ERRORS, _MANY = 5, 0.1
-"""Number, and share of calls, from which errors are pointed out."""
+"""Minimum number of errors, and their minimum share of calls, for a warning."""
 _BY_MINUTE = "by_minute"
 _LOOKS = ("bad", "warn", "off", "good")
 
@@ -38,7 +38,7 @@ def overview(report: Mapping[str, Any], issues: Sequence[Issue]) -> Cooperative[
     """Return the values of the template. `issues`: as in the report, by provider."""
     providers = []
     for place, provider in enumerate(report["providers"]):
-        # The place in the file: what is open or has the focus is found again when the order changes.
+        # The place in the file: the script uses it to keep open parts and the focus when the order changes.
         providers.append({**provider, "place": place, "charts": _charts(provider["last_hour"])})
         if len(providers) % _PROVIDERS_PER_STEP == 0:
             yield
@@ -68,7 +68,7 @@ def overview(report: Mapping[str, Any], issues: Sequence[Issue]) -> Cooperative[
 
 
 def _watched(report: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
-    """What does not need attention yet, or is configured: failed fetches, failed calls, and skipped providers."""
+    """Problems without an effect on a state: failed fetches, failed calls, and skipped providers."""
     with_problem = {problem["provider"] for problem in report["attention"]}
     for provider in report["providers"]:
         name = provider["name"]
@@ -89,7 +89,7 @@ def _watched(report: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
 
 
 def notice(report: Mapping[str, Any], fetched: str, reloaded: str) -> Notice | None:
-    """What the last action has done. `fetched`: the name of a provider; `reloaded`: how a reload has ended."""
+    """The result of the last action. `fetched`: the name of a provider; `reloaded`: the result of a reload."""
     if reloaded == "ok":
         return Notice(f"Configuration reloaded: generation {report['configuration']['generation']}.")
     if reloaded == "rejected":
@@ -114,7 +114,7 @@ def _issue(issue: Issue) -> Mapping[str, Any]:
 
 
 def _words(problem: Problem) -> Mapping[str, str]:
-    """How the state of a problem looks, and what it means."""
+    """The style and the text of the state of a problem."""
     if problem.part == "list":
         return {"look": state_class(problem.state), "text": f"list {state_text(problem.state)}"}
     if problem.state == "ok":

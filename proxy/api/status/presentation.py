@@ -26,13 +26,13 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def shown(text: object, most: int = MAX_SHOWN) -> str:
-    """Untrusted text, cut and safe to show."""
+    """Untrusted text, shortened and escaped."""
     safe = printable(str(text))
     return safe if len(safe) <= most else f"{safe[: most - 1]}…"
 
 
 def state_class(state: str) -> str:
-    """How a state looks: `good`, `warn`, `bad` or `off`."""
+    """The style of a state: `good`, `warn`, `bad` or `off`."""
     if state in _GOOD:
         return "good"
     if state in _BAD:
@@ -41,7 +41,7 @@ def state_class(state: str) -> str:
 
 
 def state_text(state: str) -> str:
-    """A state of lists or of calls in words. Those of circuit breakers alone would sound as if calls were accepted."""
+    """A state of lists or of calls in words. `open` alone could be read as accepting calls."""
     return _WORDS.get(state, state)
 
 

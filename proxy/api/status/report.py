@@ -17,16 +17,16 @@ from proxy.telemetry.changes import Change, Feed
 from proxy.telemetry.recent import KeyMinute, LastHour, ProviderMinute, percentile, total_of
 
 MAX_KEYS = 1000
-"""Keys that are listed: those with most calls in the last hour."""
+"""Maximum number of listed keys: those with most calls in the last hour."""
 MAX_SERIES = 100
-"""Keys whose calls are shown by minute."""
+"""Maximum number of keys whose calls are shown by minute."""
 MAX_CHANGES = 20
-"""Changes that are listed: the latest ones."""
+"""Maximum number of listed changes: the latest ones."""
 _KEYS_PER_STEP = 20
 
 
 class Facts(Struct, frozen=True):
-    """What the report consists of."""
+    """The data of the report."""
 
     now: float
     """Unix seconds."""

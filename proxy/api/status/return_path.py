@@ -20,7 +20,7 @@ _MAX_PARAMETERS = 10
 
 
 def return_path(given: Mapping[str, str]) -> str:
-    """Return the path that a form or a query contains, `/status` if it is not that of a page below `/status`."""
+    """Return the path that a form or a query contains, or `/status` if it is not the path of a page below `/status`."""
     text = given.get(FIELD, "")
     match = _PATH.fullmatch(text) if len(text) <= MAX_LENGTH else None
     # Browsers resolve segments of dots, also encoded ones.

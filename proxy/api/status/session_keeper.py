@@ -29,7 +29,7 @@ class SessionKeeper(Protocol):
         ...
 
     async def was_ended(self, session: Session) -> bool:
-        """Whether another process has ended a session, as far as that can be found out in a short time."""
+        """Whether another process has ended a session. False if that cannot be determined in a short time."""
         ...
 
 

@@ -37,7 +37,7 @@ class HasFeed(Protocol):
 
 
 class OfProcess(Protocol):
-    """What does not depend on the deployment."""
+    """The parts that do not depend on the deployment."""
 
     clock: Clock
     operations: Operations
@@ -73,7 +73,7 @@ class StatusSource:
         return await run_yielding(report(await self.facts()))
 
     async def facts(self) -> Facts:
-        """What the report consists of."""
+        """Collect the data of the report."""
         from proxy.api.status.report import Facts
 
         live = await self._live()

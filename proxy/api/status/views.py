@@ -44,7 +44,7 @@ class Views:
         self._explain = explain
         self._browser = Browser(config, store)
         self._turn = asyncio.Lock()
-        """Pages of the catalog are computed one after the other: lists wait for a step of one of them only."""
+        """Pages of the catalog are computed one at a time: model lists wait for one step of one page at most."""
 
     async def overview(self, head: RequestHead, parameters: Mapping[str, str]) -> Page:
         facts = await self._source.facts()
@@ -129,7 +129,7 @@ class Views:
 
 
 def _holder(parameters: Mapping[str, str]) -> str | None:
-    """Whose access is explained: the name of a key, or a group."""
+    """The name of the key, or the group, whose access is explained."""
     if group := parameters.get("as_group"):
         return GROUP + group
     return parameters.get("as_key") or None

@@ -51,7 +51,7 @@ def top(
 ) -> None:
     """Watch providers, keys and calls of a running server. An admin key is required.
 
-    What needs attention comes first. Rates are those of the last 60 seconds, times to first byte (p50, p95) those of
+    Entries that need attention come first. Rates cover the last 60 seconds, times to first byte (p50, p95) those of
     the last full minute with calls. Narrow terminals show fewer columns, short ones fewer rows. Without a terminal, one
     table is printed, with all columns and rows.
 

@@ -9,13 +9,13 @@ from proxy.cli.terminal import MIN_FOLDED, Styled, aligned, fitting
 from proxy.cli.text import cut, width_of
 
 Line = Sequence[Styled]
-"""Texts that stand next to each other."""
+"""The texts of a line, from left to right."""
 
 _GAP = "  "
 _HEAD = 2
-"""Lines of a table besides its rows: a blank one, and the headings."""
+"""Lines of a table in addition to its rows: an empty line and the headings."""
 _FIRST_ROWS, _OTHER_ROWS = 5, 3
-"""Rows of the first table and of others that a low terminal shows before it shows more of any."""
+"""Minimum numbers of rows of the first table and of the others, if the terminal is high enough."""
 
 
 class Column(NamedTuple):
@@ -48,7 +48,7 @@ def table_lines(table: Table, width: int | None) -> Sequence[Line]:
 
 
 def _shown(columns: Sequence[Column], natural: Sequence[int], width: int | None) -> Sequence[int]:
-    """The places of the columns that fit next to each other; at least one."""
+    """The places of the columns that fit into the width; at least one."""
     shown = list(range(len(columns)))
     least = [
         min(each, column.least) if column.layout == "fold" else each
@@ -60,7 +60,7 @@ def _shown(columns: Sequence[Column], natural: Sequence[int], width: int | None)
 
 
 def _line(cells: Sequence[Styled], widths: Sequence[int], layouts: Sequence[str]) -> Line:
-    """Cells next to each other, without blanks at the end."""
+    """The cells of a line, without trailing spaces."""
     line: list[Styled] = []
     for cell, width, layout in zip(cells, widths, layouts, strict=True):
         text = cut(cell.text, width)
@@ -75,14 +75,14 @@ def _line(cells: Sequence[Styled], widths: Sequence[int], layouts: Sequence[str]
 
 
 def stacked(tables: Sequence[Table], width: int | None, height: int | None) -> Sequence[Line]:
-    """Tables below each other, each after a blank line; those without rows are left out. None: unlimited."""
+    """The lines of all tables, each after an empty line, without tables that have no rows. None: unlimited."""
     filled = [table for table in tables if table.rows]
     rows = _rows([len(table.rows) for table in filled], height)
     lines: list[Line] = []
     for table, most in zip(filled, rows, strict=True):
         if not most:
             continue
-        # All rows decide about the columns, so that these stay where they are while rows come and go.
+        # Widths depend on all rows, also on hidden ones, so that columns do not move when the order changes.
         heading, *others = table_lines(table, width)
         lines += [[], heading, *others[:most]]
         if most < len(others):

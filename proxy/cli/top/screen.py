@@ -23,7 +23,7 @@ _HOME, _ERASE_LINE, _ERASE_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _ESCAPE = b"\x1b"
 _END = (signal.SIGTERM, signal.SIGHUP)
 _KEYS = 64
-"""Bytes that are read at once."""
+"""Maximum bytes of one read."""
 
 
 class TerminalScreen:
@@ -66,12 +66,12 @@ class TerminalScreen:
         data = os.read(self._stdin, _KEYS) if self._stdin is not None else b""
         if not data:
             return None
-        # Arrows and other special keys are sequences, whose letters are no keys.
+        # Arrows and other special keys send escape sequences; their letters are not keys.
         return "" if data.startswith(_ESCAPE) else data.decode("ascii", "ignore")
 
     def wake(self) -> None:
         """End `keys`. Can be called in any thread."""
-        with suppress(BlockingIOError):  # then it is awake anyway
+        with suppress(BlockingIOError):  # the pipe is full, so `keys` wakes up anyway
             os.write(self._waker, b".")
 
     # -- modes of the terminal -----------------------------------------------------------------------------------------
@@ -83,13 +83,13 @@ class TerminalScreen:
         self._shown = ""
 
     def leave(self) -> None:
-        with suppress(OSError, termios.error):  # the terminal is gone
+        with suppress(OSError, termios.error):  # the terminal was closed
             self._output.write(_LEAVE)
             if self._stdin is not None and self._modes is not None:
                 termios.tcsetattr(self._stdin, termios.TCSADRAIN, self._modes)
 
     def stop_soon(self, number: int, frame: FrameType | None) -> None:
-        """Let `keys` stop the process: a signal handler may run within a write."""
+        """Stop the process in `keys`: the signal handler can run during a write."""
         self._must_stop = True
         self.wake()
 
@@ -103,7 +103,7 @@ class TerminalScreen:
 
 @contextmanager
 def opened(output: Output, stdin: TextIO, stdout: TextIO) -> Iterator[TerminalScreen]:
-    """A screen. However the block ends, the terminal is as before; SIGTERM and SIGHUP end it with SystemExit.
+    """Open a screen. The terminal is restored however the block ends; SIGTERM and SIGHUP raise SystemExit.
 
     `output` writes to `stdout`, which is a terminal; `stdin` may be one.
     """

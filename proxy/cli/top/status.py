@@ -1,4 +1,4 @@
-"""What `top` reads of `/status.json`, and figures of the last minute. docs/status.md documents the fields."""
+"""The fields of `/status.json` that `top` reads, and rates of the last minute. See docs/status.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MINUTE = 60
 _TIMEOUT = 10.0
 """Seconds: the status is computed from what is in memory."""
 _RECENT = (-2, -1, -3, -4, -5)
-"""Minutes of which the time to first byte is shown: the last full one, or the nearest one with calls."""
+"""Minutes whose time to first byte is shown: the first one with calls, of the last full, the current and three more."""
 
 
 class Minutes(Struct, frozen=True):
@@ -131,14 +131,14 @@ class Status(Struct, frozen=True):
     running: Running = Running()
 
     def per_minute(self, series: Series) -> float:
-        """The sum of the last 60 seconds: the current minute and a part of the one before, which counts as even."""
+        """The sum of the last 60 seconds: the current minute and a share of the previous one, assumed to be even."""
         elapsed = (self.time - self.first_minute).total_seconds() - (len(series) - 1) * _MINUTE
         now, before = (series[place] or 0 if len(series) >= -place else 0 for place in (-1, -2))
         return now + before * min(1.0, max(0.0, 1 - elapsed / _MINUTE))
 
 
 def recent(*of: Series) -> Sequence[float | None]:
-    """The values of these series in the last full minute or the nearest one of the last five that has some."""
+    """The values of these series in the first minute of `_RECENT` that has some."""
     for place in _RECENT:
         if of[0] and len(of[0]) >= -place and of[0][place] is not None:
             return [series[place] if len(series) >= -place else None for series in of]

@@ -1,4 +1,4 @@
-"""The tables of `top`: providers, keys and calls in progress as cells, what needs attention first."""
+"""The tables of `top`: providers, keys and calls in progress as cells, entries that need attention first."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _COLORS: Mapping[str, Styled] = {
     "off": Styled("", dim=True),
 }
 _MAX_CHARACTERS = 1000
-"""Of a cell: ids can be longer than any terminal."""
+"""Maximum characters of a cell: ids can be longer than any terminal."""
 
-# The higher the last value, the sooner a narrow terminal lacks the column.
+# The last value is the rank: narrow terminals omit the columns with the highest ranks.
 _PROVIDERS = (
     Column("provider", "fold", 0),
     Column("list", "left", 0),
@@ -63,7 +63,7 @@ _CALLS = (
 
 
 class _Row(NamedTuple):
-    """A row, and what it is sorted by: -> the place."""
+    """A row, and its sort keys: criterion -> key."""
 
     cells: Sequence[Styled]
     places: Mapping[str, tuple[object, ...]]
@@ -90,12 +90,12 @@ def total(status: Status, series: Callable[[Minutes], Sequence[float | None]]) -
 
 
 def rate(value: float) -> str:
-    """A number per minute: with a decimal below 10."""
+    """A number per minute, with one decimal below 10."""
     return f"{value:.1f}".removesuffix(".0") if value < 9.95 else f"{value:,.0f}"
 
 
 def _sorted(rows: Sequence[_Row], sort: str) -> Sequence[Sequence[Styled]]:
-    """Rows at the same place keep their order."""
+    """The cells of the rows, sorted. The order is stable."""
     return [row.cells for row in sorted(rows, key=lambda row: row.places[sort])]
 
 
@@ -111,7 +111,7 @@ def _providers(status: Status) -> Sequence[_Row]:
 
 
 def _severity(provider: Provider) -> int:
-    """0: it works; 1: single failures, or a limit is reached; 2: a part does not work; 3: all of a part."""
+    """0: ok; 1: single failures, or a limit is reached; 2: the list or calls work partly; 3: one of them fails."""
     if provider.state == "failing" or provider.calls == "open" or provider.account_rejected:
         return 3
     if provider.state in ("stale", "incomplete", "empty") or provider.calls == "half_open" or provider.open_circuits:
@@ -142,7 +142,7 @@ def _provider(provider: Provider, problems: Sequence[Problem], status: Status) -
 
 
 def _skipped(skipped: Skipped) -> _Row:
-    """A provider that is not used: after those that need attention if a variable is missing, else at the end."""
+    """A provider that is not used. If a variable is missing, it follows those that need attention, else it is last."""
     unknown = [_plain("-")] * (len(_PROVIDERS) - 3)
     cells = [_plain(skipped.name), _state(skipped.state), *unknown, _plain(skipped.reason or "-")]
     first = (-1, 0.0) if skipped.state == "skipped" else (1, 0.0)

@@ -23,20 +23,20 @@ class View:
 
     url: str
     status: Status
-    """The last one that was fetched."""
+    """The last status that was fetched."""
     failure: str | None = None
     """Why the last request failed."""
     sort: str = SORTS[0]
     is_paused: bool = False
 
     def updated(self, outcome: Status | RequestFailed) -> View:
-        """After a request. The last status stays, whatever fails."""
+        """The view after a request. If it failed, the last status is kept."""
         if isinstance(outcome, RequestFailed):
             return replace(self, failure=outcome.reason)
         return replace(self, status=outcome, failure=None)
 
     def after_key(self, key: str) -> View:
-        """After a key was pressed."""
+        """The view after a key was pressed."""
         if key == "s":
             return replace(self, sort=SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)])
         if key in ("p", " "):
@@ -45,12 +45,12 @@ class View:
 
 
 def table_of(view: View, width: int | None) -> Sequence[Line]:
-    """The whole table, without a terminal that is redrawn. `width` None: unlimited."""
+    """All tables, for output that is not redrawn. `width` None: unlimited."""
     return [*_headers(view, width), *stacked(tables(view.status, view.sort), width, None)]
 
 
 def screen_of(view: View, width: int, height: int, *, has_keys: bool) -> Sequence[Line]:
-    """The lines of a terminal, the last one with the keys. They are never wider or more than the terminal."""
+    """The lines of a terminal, the last one with the keys. They always fit into the terminal."""
     headers = _headers(view, width)
     body = stacked(tables(view.status, view.sort), width, height - len(headers) - 1)
     lines = [*headers, *(map(_dimmed, body) if view.failure else body)][: height - 1]
@@ -77,7 +77,7 @@ def _failure(view: View, width: int | None) -> Line:
 
 
 def _summary(view: View, width: int | None) -> Line:
-    """The state of the whole, the most important part first."""
+    """The summary, the most important part first."""
     status = view.status
     calls = rate(total(status, lambda minutes: minutes.calls))
     errors = rate(total(status, lambda minutes: minutes.errors))

@@ -28,7 +28,7 @@ class Screen(Protocol):
     def show(self, lines: Sequence[Line]) -> None: ...
 
     def keys(self, timeout: float | None) -> str | None:
-        """Wait for keys, `wake`, another size, or the timeout in seconds. None: the terminal is gone."""
+        """Wait for keys, `wake`, another size, or the timeout in seconds. None: the terminal was closed."""
         ...
 
 
@@ -40,12 +40,12 @@ class Requests(Protocol):
     def start(self) -> None: ...
 
     def outcome(self) -> Status | RequestFailed | None:
-        """The outcome of the request that has ended since the last call, once."""
+        """Return the outcome of a request once, None if no request has ended since the last call."""
         ...
 
 
 class ThreadedRequests:
-    """Requests in threads, which do not keep the process from ending."""
+    """Sends requests in daemon threads, which do not delay the end of the process."""
 
     def __init__(self, fetch: Fetch, wake: Callable[[], None]) -> None:
         """`wake` is called in a thread when a request has ended."""
@@ -66,7 +66,7 @@ class ThreadedRequests:
         self._wake()
 
     def outcome(self) -> Status | RequestFailed | None:
-        """As above. Raises what `fetch` raised, unless it is RequestFailed."""
+        """See `Requests.outcome`. Raises what `fetch` raised, unless it is RequestFailed."""
         try:
             outcome = self._outcomes.get_nowait()
         except Empty:

@@ -36,7 +36,7 @@ _LISTS = frozenset({"accept", "openai-beta", "anthropic-beta", "tracestate", "ba
 """Forwarded headers whose value is a list, which clients can send in several lines (RFC 9110, 5.3)."""
 
 _BINARY = re.compile("protobuf|grpc", re.IGNORECASE)
-"""Formats in which Google's APIs can respond, and in which neither the tokens nor the model of a response are found."""
+"""Binary formats of Google's APIs: the proxy cannot read the tokens and the model of such responses."""
 
 
 def split_headers(headers: Iterable[Header], key: str) -> tuple[Mapping[bytes, bytes], Mapping[str, str]]:

@@ -21,8 +21,8 @@ _CREDENTIAL = re.compile(
 _STORED = re.compile(r".*_(?:ids?|names?)|cached_?content")
 """Names that can reference an object stored for the provider's account: `file_id`, `session_id`."""
 _GOOGLE = frozenset({"callback", "fields", "quotauser", "userproject"})
-"""Parameters of all APIs of Google, besides those that begin with `$`: a response without some fields or in another
-format hides the tokens that it has used, and its model; others select the account, or replace headers or the body."""
+"""Parameters of all Google APIs, in addition to those that begin with `$`. Some omit fields of the response or change
+its format, which hides its tokens and its model; others select the account, or replace headers or the body."""
 _GOOGLE_HARMLESS = frozenset({"prettyprint", "$prettyprint"})
 _FORMAT = frozenset({"alt", "$alt"})
 _READABLE_FORMATS = frozenset({"json", "sse"})

@@ -26,7 +26,7 @@ _COLON = re.compile(rb"[ \t\r\n]*:")
 _NUMBERS = re.compile(rb"[ \t\r\n]*+:?+[ \t\r\n]*+\[[\[ \t\r\n]*+[0-9]")
 """Matches an array of numbers, or an array of such arrays, after the colon of a member.
 
-Possessive: otherwise the time would grow with the square of the number of blanks.
+The quantifiers are possessive: otherwise matching would take quadratic time for long whitespace.
 """
 _MIN_NUMBERS = 4
 """Bytes after the name of a member without an array of numbers: at most `: [{`, before the next string."""
@@ -49,7 +49,7 @@ class _Message(Struct, gc=False, forbid_unknown_fields=True):
 
 
 class _Conversation(Struct, gc=False, forbid_unknown_fields=True):
-    """A body without texts but those of messages, and without media."""
+    """A body that has texts in messages only, and no media."""
 
     model: str
     messages: list[_Message]
@@ -117,7 +117,7 @@ def estimate_of_short(body: bytes) -> int:
 
 
 def _of_conversation(body: bytes) -> int | None:
-    """Return the characters of a conversation of texts only, None for any other body. It takes a third of the time."""
+    """Return the characters of a body that is a `_Conversation`, None for any other body: a fast path."""
     try:
         messages = _decode_conversation(body).messages
     except ValueError:
@@ -131,7 +131,7 @@ def _of_conversation(body: bytes) -> int | None:
         else:
             characters += sum(len(part.text) for part in content)
             rest += _MAX_REST_OF_TEXT * (len(content) + 1)
-    # The rest can have texts of members that occur twice, of which only the last one is decoded.
+    # A longer rest can contain texts of duplicate members, of which only the last one is decoded.
     return characters if len(body) - characters <= rest else None
 
 
@@ -141,7 +141,7 @@ def tokens_of(characters: int) -> int:
 
 
 def _folded(name: bytes) -> bytes:
-    """Return a name as a parser that ignores case reads it: otherwise another spelling would make a text free."""
+    """Return a name as a parser that ignores case reads it: otherwise texts in other spellings would not be counted."""
     if b"\\" in name:
         with suppress(ValueError):
             name = _decode(b'"%b"' % name).encode("utf-8", "replace")
@@ -149,7 +149,7 @@ def _folded(name: bytes) -> bytes:
 
 
 def _numbers_at(body: bytes, start: int) -> int:
-    """Return how many numbers the array there contains: a text can be given as tokens."""
+    """Return how many numbers the array at this position contains: a text can be given as token ids."""
     if _NUMBERS.match(body, start) is None:
         return 0
     end = body.find(b'"', start)  # of the next member

@@ -12,7 +12,7 @@ from proxy.limits.dropped import Dropped
 from proxy.server.workers.messages import Claimed, Claims, Message, Report, Restore
 
 MAX_LATE = 1000
-"""Claims without a reply in time, which are returned when it arrives. Beyond, the oldest are not returned."""
+"""Maximum number of claims without a reply in time. They are returned when it arrives; above it, the oldest are not."""
 _DROPPED = (
     "limits: more than %d claims have no reply from the supervisor; the oldest are not returned, and stay counted if "
     "they are granted late"

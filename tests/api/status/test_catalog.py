@@ -157,10 +157,10 @@ async def test_the_view_of_a_key_is_what_its_list_shows(
 @pytest.mark.parametrize(
     ("query", "text"),
     [
-        ("as_key=plain&q=secret-1", "The key plain may not use secret-1: the page of the model shows why."),
-        ("as_key=plain&q=secret", "The key plain may not use secret-1: the page of the model shows why."),
-        ("as_group=nobody&q=5", "Members of nobody may not use claude-5, gpt-5: the page of a model shows why."),
-        ("as_group=default&q=embed-1", "Requests without a key may not use embed-1: the page of the model shows why."),
+        ("as_key=plain&q=secret-1", "The key plain cannot use secret-1: the page of the model shows why."),
+        ("as_key=plain&q=secret", "The key plain cannot use secret-1: the page of the model shows why."),
+        ("as_group=nobody&q=5", "Members of nobody cannot use claude-5, gpt-5: the page of a model shows why."),
+        ("as_group=default&q=embed-1", "Requests without a key cannot use embed-1: the page of the model shows why."),
         ("as_key=plain&q=gpt-5", ""),
         ("as_key=plain&q=unknown", ""),
         ("as_key=unknown&q=gpt-5", ""),
@@ -180,7 +180,7 @@ async def test_a_search_says_which_models_a_key_may_not_use(
     assert [notice.text for notice in notices] == [text] * bool(text)
     assert all(link.endswith(query.partition("&")[0]) for link in links)
     for target in targets:
-        assert " may not use " in parsed(target).one("p", class_="bad").text
+        assert " cannot use " in parsed(target).one("p", class_="bad").text
 
 
 @pytest.mark.parametrize(
@@ -269,9 +269,14 @@ async def test_the_page_of_a_model_explains_it(lists: FakeFetch, clock: FakeCloc
     ("model", "summary", "groups", "keys"),
     [
         ("gpt-5", "4 of 4 keys, and requests without a key.", ["default", "staff"], ["ops", "plain", "only-b", "old"]),
-        ("secret-1", "2 of 4 keys; not requests without a key.", [], ["ops", "old"]),
-        ("claude-5", "4 of 4 keys; not requests without a key.", ["staff"], ["ops", "plain", "only-b", "old"]),
-        ("smart", "3 of 4 keys; not requests without a key.", ["staff"], ["ops", "plain", "old"]),
+        ("secret-1", "2 of 4 keys. Requests without a key cannot see it.", [], ["ops", "old"]),
+        (
+            "claude-5",
+            "4 of 4 keys. Requests without a key cannot see it.",
+            ["staff"],
+            ["ops", "plain", "only-b", "old"],
+        ),
+        ("smart", "3 of 4 keys. Requests without a key cannot see it.", ["staff"], ["ops", "plain", "old"]),
     ],
 )
 async def test_who_may_see_a_model(
@@ -309,8 +314,8 @@ async def test_the_page_of_a_model_as_a_key_names_the_rule(lists: FakeFetch, clo
         assert ["denies it" in rule.text for rule in rules.all("li")] == [False, True]
     texts = [page.one("p", class_="bad").text for page in (key, group)]
     assert texts == [
-        "key plain may not use secret-1: the rules of group staff",
-        "members of group staff may not use secret-1: the rules of group staff",
+        "key plain cannot use secret-1: the rules of group staff",
+        "members of group staff cannot use secret-1: the rules of group staff",
     ]
     assert unknown.status == 404
 

@@ -1,4 +1,4 @@
-// The page works without this. It updates what changes, and filters while the reader types.
+// The page works without this script, which updates the first page and applies filters during typing.
 (() => {
   "use strict";
   const REFRESH = 5000, PAUSE = 250;
@@ -10,13 +10,13 @@
     return new DOMParser().parseFromString(await response.text(), "text/html");
   }
 
-  // The elements that can have the focus and correspond to one: those with its id, or with its link, in the same part.
+  // The elements that can have the focus and correspond to an element: same id or same link, in the same part.
   function counterparts(root, element) {
     const nameOf = (each) => each.tagName + " " + (each.id || each.getAttribute("href") || each.closest("[id]")?.id);
     return [...root.querySelectorAll("a, button, summary, [tabindex]")].filter((each) => nameOf(each) === nameOf(element));
   }
 
-  // Replaces an element; what is open stays open, and the focus and the scroll position stay where they are.
+  // Replaces an element. Open details stay open; the focus and the scroll position are kept.
   function replace(old, next) {
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     const same = focused ? counterparts(next, focused) : [];
