@@ -32,7 +32,7 @@ _Text = Annotated[str, Meta(max_length=1024)]
 
 
 class Session(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Who has logged in."""
+    """The login of an administrator."""
 
     id: Annotated[bytes, Meta(min_length=_ID_BYTES, max_length=_ID_BYTES)]
     expires: float
@@ -42,9 +42,9 @@ class Session(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     name: _Text
     """The name of the key, or the subject at the issuer."""
     issuer: _Text = ""
-    """That of a user, "" for a key."""
+    """The issuer of a user, "" for a key."""
     display_name: _Text = ""
-    """That of a user."""
+    """The display name of a user, "" for a key."""
     claims: tuple[_Text, ...] = ()
     """The values of the claim by which a user is an administrator."""
 
@@ -52,7 +52,7 @@ class Session(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 class CookieValue(NamedTuple):
     value: str
     seconds: int
-    """For which the browser keeps it."""
+    """How long the browser keeps the cookie."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

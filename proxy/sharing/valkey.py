@@ -120,7 +120,7 @@ class Valkey:
                 self._pass_on(data)
 
     async def _read_recent(self) -> None:
-        """Pass on what was announced before this process has listened."""
+        """Pass on the hints that were announced before this process subscribed."""
         kept = int(KEPT_SECONDS * 1000)
         found = await self._connection.run(
             lambda seconds: self._client.run(RECENT, self._recent_key, kept, seconds=seconds)

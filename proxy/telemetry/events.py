@@ -232,13 +232,13 @@ class Observer:
     """Passes the requests and calls that were collected to `requests_ended` and `calls_ended`; set by `Telemetry`."""
 
     def requests_ended(self, requests: Sequence[EndedRequest]) -> None:
-        """Many requests that have ended, or all since the last `flush`.
+        """Many ended requests: a full batch, or all since the last `flush`.
 
         For observers that only count: together, this needs fewer cache misses than after each response.
         """
 
     def calls_ended(self, calls: Sequence[CallRecord]) -> None:
-        """The same of calls, after `requests_ended` of them."""
+        """Many ended calls, after `requests_ended` of their requests."""
 
     def request_ended(self, request: Request, seconds: float) -> None:
         """Every request, also a refused one. `seconds`: from its head to the end of its response."""

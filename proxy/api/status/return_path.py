@@ -29,7 +29,7 @@ def return_path(given: Mapping[str, str]) -> str:
 
 
 def return_path_in_query(head: RequestHead) -> str:
-    """That of the page with the form."""
+    """Return the `return_path` of the query of the login page."""
     try:
         given = dict(parse_qsl(head.query.decode("latin-1"), max_num_fields=_MAX_PARAMETERS))
     except ValueError:
@@ -38,7 +38,7 @@ def return_path_in_query(head: RequestHead) -> str:
 
 
 def login_path(head: RequestHead) -> str:
-    """The path of the form, which returns to the requested page."""
+    """Return the path of the login page, with the requested page as the path to return to."""
     path = head.path
     if path.startswith(_MODEL):
         path = _MODEL + quote(path.removeprefix(_MODEL), safe="", errors="replace")

@@ -22,7 +22,7 @@ _RECENT = (-2, -1, -3, -4, -5)
 
 
 class Minutes(Struct, frozen=True):
-    """The last hour by minute. Those of keys have tokens and a mean, those of providers percentiles."""
+    """The last hour by minute. Keys have tokens and a mean, providers have percentiles."""
 
     calls: Series = ()
     errors: Series = ()
