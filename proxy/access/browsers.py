@@ -70,7 +70,7 @@ def check_page(method: str, headers: Iterable[Header], server: Server, *, has_cr
     preflight.
     """
     headers = [*headers]
-    if has_credential and not _is_sent_unasked(method, headers):
+    if has_credential and not _is_sent_without_preflight(method, headers):
         return
     if is_of_another_origin(headers, server.public_url):
         origins = [value for name, value in headers if name == b"origin"]
@@ -103,7 +103,7 @@ def is_of_another_origin(headers: Iterable[Header], public_url: str | None, *, m
     return must_be_known
 
 
-def _is_sent_unasked(method: str, headers: Iterable[Header]) -> bool:
+def _is_sent_without_preflight(method: str, headers: Iterable[Header]) -> bool:
     """Whether a browser sends a request for a page of any origin without a preflight."""
     types = [_media_type(value) for name, value in headers if name == b"content-type"] or [b""]
     return method == "POST" and any(each in _SIMPLE_TYPES for each in types)

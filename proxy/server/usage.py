@@ -48,7 +48,7 @@ LOOK_SECONDS, WORKER_LOOK_SECONDS, WORKER_FLUSH_SECONDS = 5.0, 0.5, 0.3
 
 _FEW_ROWS = 500
 _ROW_BYTES = 20
-"""Of a row in the answer of a process, at least."""
+"""Minimum bytes of a row in the answer of a process."""
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -101,7 +101,7 @@ class Connection:
             try:
                 await self.client.disconnect()
                 await self._probe(_PROBE_SECONDS)  # opens a connection
-                # A store that is slower than requests wait would be found out by one of them after each probe.
+                # Otherwise a request would have to detect after each probe that the store is too slow.
                 await self._probe(WAIT_SECONDS)
             except Unavailable as error:
                 self._still_down(error.reason)
