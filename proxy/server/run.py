@@ -43,7 +43,8 @@ from proxy.store import Report, Store
 from proxy.upstream.event_loop import EventLoop
 
 LAST_SECONDS = 3.0
-"""Seconds after `shutdown_timeout` until everything is canceled. Calls end before that, and state is written afterward: a process manager that waits for 5 s (`deploy/kubernetes`) must not kill the process before that."""
+"""Seconds after `shutdown_timeout` until everything is canceled. Calls end before that. State is written afterward,
+before a process manager that waits for 5 s (`deploy/kubernetes`) kills the process."""
 _FORCED_SECONDS = 0.5
 """The same after a second signal."""
 

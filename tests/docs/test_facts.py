@@ -18,6 +18,7 @@ from proxy.server.receiver import MAX_URL
 from proxy.server.run import LAST_SECONDS
 from proxy.server.timeouts import RATE_SECONDS
 from proxy.store import shrinkage, slot
+from proxy.store.directory import STOP_SECONDS
 from tests.docs.pages import DOCS, rows, section, text_of
 from tests.paths import ROOT
 
@@ -36,7 +37,7 @@ FACTS = [
     ("docs/http-api.md", f"| {DEFAULTS.max_in_flight} | `max_in_flight` |"),
     ("docs/operations.md", f"`drain_delay` (default {SERVER.drain_delay:g} s)"),
     ("docs/operations.md", f"`shutdown_timeout` (default {SERVER.shutdown_timeout:g} s)"),
-    ("docs/operations.md", f"the process ends within another {LAST_SECONDS:g} s"),
+    ("docs/operations.md", f"the process ends within another {LAST_SECONDS + STOP_SECONDS:g} s"),
     ("docs/operations.md", f"`server.limits.connections` ({SERVER.limits.connections})"),
     ("docs/deployment.md", f"`server.limits.keepalive_timeout` ({SERVER.limits.keepalive_timeout:g} s)"),
     ("docs/http-api.md", f"| {SERVER.limits.headers // 1024} KiB | `server.limits.headers` |"),
