@@ -1,14 +1,19 @@
-"""17. What grows with keys, models, providers, connections and calls in progress."""
+"""17. What grows with keys, models, providers, connections and calls in progress; what limits cost a shared store."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+from msgspec.structs import replace
+from pydantic import SecretStr
 
 from benchmarks.harness import (
     LOAD_CORE,
@@ -24,7 +29,12 @@ from benchmarks.harness import (
     wait_for,
 )
 from benchmarks.servers import Server, config_text, ours, providers, upstreams, wait_until_listed
+from proxy.clock import SystemClock
+from proxy.config.store import StoreSettings
+from proxy.limits.claims import Claim
+from proxy.sharing.valkey import Valkey
 from reliability.http import call, request
+from tests.valkey_servers import ValkeyServer
 
 MODELS = 500
 """Of each provider."""
@@ -34,6 +44,18 @@ ROUNDS = 3
 CONNECTIONS, SECONDS = 32, 1.0
 OPEN = 1_000
 """Connections, and calls in progress."""
+CLAIMS, CALLERS = 20_000, 400
+"""Calls of callers with limits that a shared store decides on."""
+_MINUTE = Claim("", "requests", "m", 10**9, 1)
+LIMITS: Mapping[str, Sequence[Claim]] = {
+    "one limit": [_MINUTE],
+    "four limits": [
+        _MINUTE,
+        Claim("", "requests", "d", 10**9, 1),
+        Claim("", "tokens", "d", 10**9, 1),
+        Claim("", "concurrent", "", 10**9, 1),
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +85,8 @@ def main() -> None:
     with folder() as where:
         rows = [[name, f"{_open(where, data):.1f}"] for name, data in _KEPT_OPEN.items()]
     print("\n" + table([f"{OPEN:,} of each", "KiB each"], rows))
+    rows = [[name, f"{asyncio.run(_claims(limits)):.1f}"] for name, limits in LIMITS.items()]
+    print("\n" + table(["calls of callers with limits", "CPU us of Valkey each"], rows))
 
 
 def _row(where: Path, port: int, keys: int, count: int) -> list[str]:
@@ -118,6 +142,29 @@ def _open(where: Path, data: bytes) -> float:
         opened += [_opened(stack, server, data) for _ in range(OPEN)]
         time.sleep(1.0)
         return (mebibytes(server.pid, "VmRSS") - before) * 1024 / OPEN
+
+
+async def _claims(limits: Sequence[Claim]) -> float:
+    """CPU of Valkey for each call, in microseconds: the decision, and the end of a call in progress."""
+    with ValkeyServer() as server:
+        store = Valkey(StoreSettings(valkey=SecretStr(server.url), namespace="benchmark"), SystemClock())
+        running = asyncio.create_task(store.run())
+
+        async def decide(number: int) -> None:
+            claims = [replace(claim, scope=f"key-{number % CALLERS}") for claim in limits]
+            decision = await store.limits.claim(claims)
+            assert decision, "the store responds"
+            store.limits.report([claim.with_amount(-1) for claim in claims if claim.kind == "concurrent"])
+
+        await decide(0)
+        before = cpu_seconds(server.pid)
+        for first in range(0, CLAIMS, 8):
+            await asyncio.gather(*map(decide, range(first, first + 8)))
+        await store.limits.flush()
+        result = (cpu_seconds(server.pid) - before) / CLAIMS * 1_000_000
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return result
 
 
 def _opened(stack: ExitStack, server: Server, data: bytes) -> socket.socket:

@@ -51,6 +51,11 @@ class ValkeyServer:
         return f"redis://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None, "started"
+        return self._process.pid
+
+    @property
     def client(self) -> Redis:
         """A client with full rights over TCP without a password."""
         return Redis(port=self.port, socket_timeout=TIMEOUT)
