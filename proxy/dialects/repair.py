@@ -2,7 +2,7 @@
 
 | In the JSON | Written by | Replaced with |
 |---|---|---|
-| `NaN`, `Infinity` | Python's `json` | `null` |
+| `NaN`, `Infinity`, `nan`, `inf` | Python's `json`; numbers that are printed | `null` |
 | half of a surrogate pair, escaped | JavaScript and Python, if a text is cut within a character | U+FFFD |
 | invalid UTF-8 | servers that cut texts within a character, or use another encoding | U+FFFD |
 | a control character in a text | servers that do not escape it | its escape sequence |
@@ -22,7 +22,9 @@ MAX_BYTES = 2 * 1024 * 1024
 REPLACEMENT = "\ufffd"
 _STEP = 16 * 1024
 """Bytes that are repaired in one step of the event loop. A longer text that may be invalid is replaced with `null`."""
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?\b(?:NaN|Infinity)\b|[^"NI-]{1,%d}+' % _STEP, re.DOTALL)
+_TOKEN = re.compile(
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?\b(?:[Nn]a[Nn]|[Ii]nf(?:inity)?)\b|[^"NnIi-]{1,%d}+' % _STEP, re.DOTALL
+)
 """A text, a number that JSON does not have, or anything else."""
 _HEX = rb"[0-9a-fA-F]"
 _ESCAPE = re.compile(
@@ -62,7 +64,7 @@ def _valid_utf_8(text: bytes) -> Cooperative[bytes]:
 
 def _valid(token: bytes) -> bytes:
     if not token.startswith(b'"'):
-        return b"null" if token.endswith((b"NaN", b"Infinity")) else token
+        return b"null" if token[:1] in b"-NnIi" else token
     if len(token) > _STEP:
         is_valid = b"\\u" not in token and len(token.translate(None, _CONTROLS)) == len(token)
         return token if is_valid else b"null"

@@ -49,7 +49,7 @@ _TOTALS = ("total", "totalcount", "totalitems", "totalresults", "totalmodels", "
            "totalrecords", "totalentries", "totalhits", "totalrows", "totalnum", "numtotal", "numresults", "numfound",
            "itemcount", "recordcount", "recordstotal", "resultcount", "fullcount", "objectcount", "count",
            "matchedcount", "totalobjects", "totaldocs", "modelcount", "modelscount", "nummodels", "nmodels",
-           "totalmodelcount")  # fmt: skip
+           "totalmodelcount", "odatacount")  # fmt: skip
 _REMAINING = ("remaining", "remainingcount", "remainingitemcount", "remainingitems")
 _PAGES = ("totalpages", "totalpage", "pagecount", "numpages", "pagetotal", "lastpage", "pages", "numberofpages",
           "maxpage", "pagescount")  # fmt: skip
