@@ -32,6 +32,8 @@ class Bound(Struct, frozen=True, gc=False):
     rules: Sequence[Rule]
     counters: tuple[Counter, ...]
     """One for each rule."""
+    windows: tuple[Counter, ...]
+    """All but the calls in progress."""
     requests: tuple[Counter, ...]
     in_flight: tuple[Counter, ...]
     tokens: tuple[Counter, ...]
@@ -89,8 +91,11 @@ class LimitState:
         """
         at = self._now()
         bound = self._bound(rules, caller)
-        for counter in bound.counters:
+        for counter in bound.windows:
             counter.advance(at)
+            if counter.used >= counter.limit:
+                return bound, False
+        for counter in bound.in_flight:
             if counter.used >= counter.limit:
                 return bound, False
         for counter in bound.requests:
@@ -219,6 +224,7 @@ class LimitState:
         return Bound(
             rules,
             counters,
+            windows=tuple(counter for kind in KINDS if kind != "concurrent" for counter in by_kind[kind]),
             requests=(*by_kind["requests"], *by_kind["list_requests"]),
             in_flight=(*by_kind["concurrent"],),
             tokens=(*by_kind["tokens"],),

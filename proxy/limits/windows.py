@@ -55,15 +55,18 @@ class SlidingWindow(Struct, gc=False):
             self._take_back(-amount)
             return
         limit, now = self.limit, at.now
-        if self.used + amount > limit:
+        used = self.used + amount
+        if used > limit:
             fits = max(0, min(amount, limit - self.in_window))
             self.add_debt(amount - fits)
             if not fits:
                 return
-            amount = fits
-        self.used += amount
+            amount, used = fits, self.used + fits
+        self.used = used
         entries = self._entries
-        if entries and (now < self._slot_ends_at or now <= entries[-2]):
+        if not entries:
+            self._expires_at = now + self.seconds
+        elif now < self._slot_ends_at or now <= entries[-2]:
             entries[-1] += amount
             if now > entries[-2]:
                 entries[-2] = now
@@ -73,8 +76,6 @@ class SlidingWindow(Struct, gc=False):
         if limit > EXACT:
             grain = self.seconds / SLOTS
             self._slot_ends_at = (now // grain + 1) * grain
-        if not entries:
-            self._expires_at = now + self.seconds
         entries.append(now)
         entries.append(amount)
 
