@@ -50,6 +50,8 @@ _HOST_NAMES = frozenset(
     ["addr", "backend", "bind", "endpoint", "instance", "listen", "listenaddr", "node", "server", "target", "upstream",
      "worker"]
 )  # fmt: skip
+_ADDRESSES = frozenset(["uri", "url"])
+"""Names of addresses in the objects that describe these hosts."""
 
 _MAX_JSON_VALUES = 1_000
 _MIN_TEXT = 8  # characters; shorter texts are not private
@@ -171,9 +173,18 @@ class _PrivacyFilter:
         if name not in self._safe:
             if is_private_name(name):
                 return _selected(value, self._kept, path) if self._kept else _REMOVED
-            if isinstance(value, str) and _plain(name) in _HOST_NAMES and is_address(value):
-                return value if path in self._kept else _REMOVED
+            if _plain(name) in _HOST_NAMES:
+                if isinstance(value, str) and is_address(value):
+                    return value if path in self._kept else _REMOVED
+                if isinstance(value, dict):
+                    value = {inner: value[inner] for inner in value if not self._is_address_at(path, inner, value)}
         return self.value(path, value)
+
+    def _is_address_at(self, path: str, name: str, host: Mapping[str, Any]) -> bool:
+        """Whether a field in the description of a host is its address."""
+        text = host[name]
+        is_address_of_host = _plain(name) in _ADDRESSES and isinstance(text, str) and is_address(text)
+        return is_address_of_host and _inner(path, name) not in self._kept
 
     def value(self, path: str, value: Any) -> Any:
         """A value in a field that is not private itself, without private parts."""

@@ -131,6 +131,7 @@ NAMED: Mapping[str, dict[str, Any]] = {
     "path as a name": {"files": {f"/srv/models/of/the/provider/{C}": 5}},
     "host and port": {"backend": f"{C}:8000"},
     "public address of a host": {"endpoint": f"https://{C}.azure.example/openai"},
+    "public address in the description of a host": {"upstream": {"model": "m", "URL": f"https://{C}.azure.example"}},
     "name of a host in a private network": {"server": f"{C}.corp"},
     "root that is a path": {"root": f"/models/{C}"},
     "root that is a directory": {"root": f"/{C}"},
