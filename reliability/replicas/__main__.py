@@ -1,8 +1,8 @@
 """Three replicas behind nginx, under load: `.venv/bin/python -m reliability.replicas`, about two minutes.
 
 A replica, the store, nginx's worker and each provider are killed or stopped in turn; `--short` leaves some of it out. A
-request that fails must have been in progress at the process that was killed. The exit status is 1 if another one
-failed, if a list was wrong, or if a replica needed too much memory.
+request that fails must have been in progress when a replica, nginx's worker, or, for calls, a provider was killed. The
+exit status is 1 if another one failed, if a list was wrong, or if a replica needed too much memory.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.harness import begin, folder, mebibytes, table, verdict
-from reliability.replicas.load import Load, Request
+from reliability.replicas.load import Kind, Load, Request
 from reliability.replicas.rig import REPLICAS, Process, Rig, rig
 
 _AWAY, _SHORT = 4.0, 1.5
 """Seconds for which a process is away, and then until the next event: of the long and of the short form."""
 _MAX_MEMORY = 110.0
 """MiB of a replica."""
+_CALLS: Sequence[Kind] = ("call", "stream")
+_ALL: Sequence[Kind] = ("list", *_CALLS)
 _MAX_PRINTED = 20
 """Kinds of failures."""
 
@@ -36,14 +38,15 @@ class Event(NamedTuple):
     name: str
     begin: Callable[[], Awaitable[None]]
     end: Callable[[], Awaitable[None]]
-    kills: bool
+    may_fail: Sequence[Kind] = ()
+    """Requests that may fail if they are in progress when it begins."""
 
 
-def killed(process: Process) -> Event:
+def killed(process: Process, may_fail: Sequence[Kind]) -> Event:
     async def kill() -> None:
         process.kill()
 
-    return Event(f"{process.name} killed and restarted", kill, process.start, kills=True)
+    return Event(f"{process.name} killed and restarted", kill, process.start, may_fail)
 
 
 def stopped(process: Process) -> Event:
@@ -51,7 +54,7 @@ def stopped(process: Process) -> Event:
         process.send(number)
 
     stop, go_on = partial(send, signal.SIGSTOP), partial(send, signal.SIGCONT)
-    return Event(f"{process.name} stopped, continued", stop, go_on, kills=False)
+    return Event(f"{process.name} stopped, continued", stop, go_on)
 
 
 def events(rig: Rig, *, is_short: bool) -> Sequence[Event]:
@@ -61,23 +64,24 @@ def events(rig: Rig, *, is_short: bool) -> Sequence[Event]:
     async def kill_worker() -> None:
         os.kill(rig.nginx_worker(), signal.SIGKILL)
 
-    one_of_each = [rig.replicas[-1], rig.store, *rig.providers]
-    kills = [killed(process) for process in one_of_each]
-    kills.append(Event("nginx's worker killed", kill_worker, nothing, kills=True))
+    replicas = [killed(replica, _ALL) for replica in rig.replicas]
+    kills = [replicas[-1], killed(rig.store, ()), *(killed(provider, _CALLS) for provider in rig.providers)]
+    kills.append(Event("nginx's worker killed", kill_worker, nothing, _ALL))
     if is_short:
         return kills
-    quiet = Event("nothing", nothing, nothing, kills=False)
-    return [quiet, *map(killed, rig.replicas[:-1]), *kills, *map(stopped, one_of_each)]
+    stops = map(stopped, [rig.replicas[-1], rig.store, *rig.providers])
+    return [Event("nothing", nothing, nothing), *replicas[:-1], *kills, *stops]
 
 
 class Outcome(NamedTuple):
     """What the clients experienced from the beginning of one event to that of the next."""
 
     requests: Sequence[Request]
-    killed_at: float | None
+    began: float
+    may_fail: Sequence[Kind]
 
     def _in_progress(self, request: Request) -> bool:
-        return self.killed_at is not None and request.began <= self.killed_at <= request.ended
+        return request.kind in self.may_fail and request.began <= self.began <= request.ended
 
     @property
     def in_progress(self) -> Sequence[Request]:
@@ -114,7 +118,7 @@ async def run(where: Path, *, is_short: bool) -> bool:
             await asyncio.sleep(seconds)
             await event.end()
             await asyncio.sleep(seconds)
-            outcome = Outcome(load.take(), began if event.kills else None)
+            outcome = Outcome(load.take(), began, event.may_fail)
             rows.append([event.name, *outcome.cells()])
             failures.update(f"{event.name}: {request.kind}: {request.failure}" for request in outcome.failed)
         await load.stop()
