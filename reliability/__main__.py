@@ -2,8 +2,8 @@
 
 `.venv/bin/python -m reliability` takes 30 minutes; `--short` takes 3, and shows times without judging them: they depend
 on what else the machine does. Both print a table of goals and measured figures; `--write` puts it into
-docs/reliability.md. With names of attacks, only these run, as long as they would in the whole. The exit status is 1 if
-a goal is not met.
+docs/reliability.md. With names of attacks, only these run, each for as long as in a complete run. The exit status is 1
+if a goal is not met.
 """
 
 from __future__ import annotations

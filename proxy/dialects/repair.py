@@ -1,13 +1,13 @@
-"""Replace what makes JSON invalid although its structure is clear, so that one bad value does not cost a whole list.
+"""Replace invalid values in JSON whose structure is valid, so that one of them does not make a whole list unusable.
 
 | In the JSON | Written by | Replaced with |
 |---|---|---|
 | `NaN`, `Infinity`, `nan`, `inf` | Python's `json`; numbers that are printed | `null` |
-| half of a surrogate pair, escaped | JavaScript and Python, if a text is cut within a character | U+FFFD |
+| a lone surrogate, escaped | JavaScript and Python, if a text is cut within a character | U+FFFD |
 | invalid UTF-8 | servers that cut texts within a character, or use another encoding | U+FFFD |
 | a control character in a text | servers that do not escape it | its escape sequence |
 
-All other errors, such as a missing bracket, leave open what was meant, and remain errors.
+All other errors, such as a missing bracket, are ambiguous, and remain errors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STEP = 16 * 1024
 _TOKEN = re.compile(
     rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?\b(?:[Nn]a[Nn]|[Ii]nf(?:inity)?)\b|[^"NnIi-]{1,%d}+' % _STEP, re.DOTALL
 )
-"""A text, a number that JSON does not have, or anything else."""
+"""A text, a number that is invalid in JSON, or anything else."""
 _HEX = rb"[0-9a-fA-F]"
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB]%b{2}\\u[dD][c-fC-F]%b{2}|(?P<half>u[dD][89a-fA-F]%b{2})|.)" % (_HEX, _HEX, _HEX), re.DOTALL
