@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 _NOT_SECONDS = 10**11  # as seconds, this would be the year 5138
 _UNITS = (1, 10**3, 10**6, 10**9)  # seconds, milliseconds, microseconds, nanoseconds
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that datetime supports
+_AFTER_DAYS = 10**8  # a number of eight digits is a day (20240501), since as seconds it would be in 1970 to 1973
 _COMPACT = (8, 14)  # digits of 20240501 and 20240501103000; as Unix times they would be in 1970 and 2611
 
 
@@ -16,7 +17,7 @@ def unix_seconds(value: object) -> int:
     Milliseconds, microseconds and nanoseconds are recognized by their size (Poe sends milliseconds). A time without
     a zone is interpreted as UTC. Never raises.
     """
-    if type(value) is int and 0 < value < _NOT_SECONDS:
+    if type(value) is int and _AFTER_DAYS <= value < _NOT_SECONDS:
         return value  # the common case
     if value is None or isinstance(value, bool):
         return 0
@@ -24,6 +25,8 @@ def unix_seconds(value: object) -> int:
         return _from_text(value.strip())
     if isinstance(value, date):  # YAML has dates
         return _from_text(value.isoformat())
+    if isinstance(value, int) and _AFTER_DAYS // 10 <= value < _AFTER_DAYS:
+        return _from_text(str(value))
     return _from_number(value) if isinstance(value, int | float) else 0
 
 
