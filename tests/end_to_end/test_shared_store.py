@@ -18,6 +18,7 @@ from tests.providers.scripted import Exchange, FakeProvider, FakeProviders
 from tests.valkey_servers import ValkeyServer
 
 TTL = 3.0
+FIELDS = {"description": "a-shown-text", "api_key": "sk-fake-leak-1", "root": "/data/fake-leak-2", "api_base": "leak-3"}
 
 
 class Replicas:
@@ -33,7 +34,7 @@ class Replicas:
         self.processes: list[Process] = []
 
     async def _reply(self, exchange: Exchange) -> None:
-        body = {"object": "list", "data": [{"id": model, "object": "model"} for model in self.models]}
+        body = {"object": "list", "data": [{"id": model, "object": "model", **FIELDS} for model in self.models]}
         await exchange.reply(json.dumps(body).encode())
 
     @property
@@ -138,13 +139,23 @@ def test_flushed_keys_cost_one_fetch(replicas: Replicas) -> None:
     assert get(one, "/health") == get(two, "/health") == {"status": "ok"}
 
 
-def test_replicas_with_other_credentials_fetch_for_themselves(replicas: Replicas) -> None:
+def test_replicas_with_other_credentials_fetch_for_themselves_and_store_nothing_that_is_never_shown(
+    replicas: Replicas,
+) -> None:
     replicas.start()
     replicas.start(credential="another-fake-credential")
 
     assert replicas.listed == [["m"]] * 2
     assert replicas.fetches >= 2
-    names = [name for name in replicas.server.client.keys("*:list:*") if b":changes:" not in name]
-    stored = [replicas.server.client.hgetall(name) for name in names]
-    assert len(stored) == 2
+    stored = everything(replicas.server)
+    lists = [value for name, value in stored.items() if b":list:" in name and b":changes:" not in name]
+    assert ["a-shown-text" in repr(value) for value in lists] == [True, True]
     assert "fake-credential" not in repr(stored)
+    assert "leak" not in repr(stored)
+
+
+def everything(server: ValkeyServer) -> dict[bytes, Any]:
+    """Key -> its value, of each type."""
+    client: Any = server.client
+    readers = {b"hash": client.hgetall, b"string": client.get, b"zset": lambda name: client.zrange(name, 0, -1)}
+    return {name: readers[client.type(name)](name) for name in client.keys("*")}
