@@ -1,4 +1,4 @@
-"""17. Calls with traces that are sent to a collector, compared with none.
+"""20. Calls with traces that are sent to a collector, compared with none.
 
     python -m benchmarks.tracing [--before TREE]
 
