@@ -13,8 +13,8 @@ from collections.abc import Callable, Container
 BUDGET = 3000
 """The budget of one key in one iteration, in about microseconds of CPU."""
 LOW = BUDGET // 2
-REQUEST = 30
-"""The cost of a request. Calls continue in separate tasks, so only their start is counted."""
+REQUEST = 45
+"""The cost of a request that arrives alone. Calls continue in separate tasks, so only their start is counted."""
 MAX_SHARES = 50_000
 """Maximum shares of keys and users."""
 BYTES_PER_UNIT = 2048
