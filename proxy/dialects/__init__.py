@@ -11,7 +11,7 @@ from proxy.dialects.page import Page, open_page, opening_page
 from proxy.dialects.pager import Following, Query, Received, following_page, next_query
 from proxy.dialects.private import selected
 from proxy.dialects.private_signs import signs_in
-from proxy.dialects.reader import InvalidEntry, entry_of, read_entry, read_repaired_entry
+from proxy.dialects.reader import InvalidEntry, entry_of, read_entry, require_own_id
 from proxy.dialects.signs import HEADERS as SIGN_HEADERS
 from proxy.dialects.table import DIALECTS
 from proxy.dialects.times import unix_seconds
@@ -40,7 +40,7 @@ __all__ = [
     "open_page",
     "opening_page",
     "read_entry",
-    "read_repaired_entry",
+    "require_own_id",
     "restore_collisions",
     "selected",
     "signs_in",

@@ -63,8 +63,8 @@ def read_entry(
 ) -> Entry:
     """Parse one entry and remove its private values. Raises InvalidEntry.
 
-    `values` are those of the list's `{name}` placeholders; `long_numbers` and `signs` are those of the page; `named`
-    are the paths in `extra_fields`, whose fields are kept even if they are private.
+    `values` are those of the list's `{name}` placeholders; `long_numbers` is that of the page; `signs` are those of the
+    entry, or of several together; `named` are the paths in `extra_fields`, whose fields are kept even if private.
     """
     text = bytes(raw)
     try:
@@ -94,19 +94,10 @@ def read_entry(
     return _public_entry(dialect, own_id, written, payload, text if dialect.raw else b"", values, named, signs)
 
 
-def read_repaired_entry(
-    dialect: Dialect,
-    raw: Raw | bytes,
-    values: Mapping[str, str],
-    long_numbers: bool = True,
-    named: frozenset[str] = frozenset(),
-    signs: Sequence[Sign] = ALL_SIGNS,
-) -> Entry:
-    """`read_entry` for a response that was repaired: an id with a replaced character is not the provider's."""
-    entry = read_entry(dialect, raw, values, long_numbers, named, signs)
+def require_own_id(entry: Entry) -> None:
+    """Raise InvalidEntry for an entry of a repaired response if its id has a replaced character: calls would fail."""
     if REPLACEMENT in entry.id or REPLACEMENT in entry.written:
         raise InvalidEntry("id contains invalid characters")
-    return entry
 
 
 def _named_entry(dialect: Dialect, text: bytes, values: Mapping[str, str]) -> Entry:

@@ -24,7 +24,7 @@ from proxy.dialects import (
     no_valid_entries,
     opening_page,
     read_entry,
-    read_repaired_entry,
+    require_own_id,
     signs_in,
     within_limits,
 )
@@ -138,7 +138,6 @@ class PageReader:
         entries of one provider a collision is expected once in 10^15 changes.
         """
         dialect, values, named = at.dialect, at.values, frozenset(self._provider.extra_fields or ())
-        read = read_repaired_entry if page.is_repaired else read_entry
         has_last, known, values_hash = bool(self._last_pages), self._known, hash(tuple(values.items()))
         entries: list[Entry] = []
         hashes = array("q")
@@ -162,7 +161,9 @@ class PageReader:
                     if entry is None:
                         limited = within_limits(dialect, data) if len(data) > _SMALL_ENTRY else data
                         found = signs_in(limited) if signs is None else signs
-                        entry = read(dialect, limited, values, page.long_numbers, named, found)
+                        entry = read_entry(dialect, limited, values, page.long_numbers, named, found)
+                        if page.is_repaired:
+                            require_own_id(entry)
                         if limited is not data:
                             shortened, entry_hash = shortened + 1, 0  # read and counted again in the next response
                     entries.append(entry)

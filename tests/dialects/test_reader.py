@@ -24,7 +24,7 @@ from proxy.dialects import (
     entry_of,
     open_page,
     read_entry,
-    read_repaired_entry,
+    require_own_id,
     unix_seconds,
 )
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
@@ -46,9 +46,11 @@ def read(kind: str, body: bytes) -> list[Entry | str]:
 
 
 def read_or_reason(dialect: Dialect, raw: msgspec.Raw, page: Page) -> Entry | str:
-    reader = read_repaired_entry if page.is_repaired else read_entry
     try:
-        return reader(dialect, raw, ASKED.get(dialect.kind, {}), page.long_numbers)
+        entry = read_entry(dialect, raw, ASKED.get(dialect.kind, {}), page.long_numbers)
+        if page.is_repaired:
+            require_own_id(entry)
+        return entry
     except InvalidEntry as reason:
         return str(reason)
 
