@@ -23,7 +23,7 @@ class _Record(Struct, array_like=True):
     name: str
     sliding: dict[str, _Sliding]
     calendar: dict[str, tuple[int, int, int]]
-    """By kind and unit, as in `Scope`; period, used and limit."""
+    """By kind and unit, as in `Scope`; period, used, and the highest limit in the period."""
 
 
 _decode = msgspec.msgpack.Decoder(_Record).decode
@@ -36,7 +36,7 @@ def packed(name: str, scope: Scope, to_unix: float) -> bytes:
         if isinstance(counter, SlidingWindow) and counter.used:
             sliding[unit] = _Sliding(_joined(counter.entries(), to_unix), counter.debt)
         elif isinstance(counter, CalendarWindow) and counter.used:
-            calendar[unit] = (counter.period, counter.used, counter.limit)
+            calendar[unit] = (counter.period, counter.used, counter.allowed)
     return msgspec.msgpack.encode(_Record(name, sliding, calendar))
 
 
@@ -57,10 +57,11 @@ def restore(state: LimitState, data: bytes, monotonic: float, to_unix: float) ->
         window = scope.counter(name)
         if isinstance(window, SlidingWindow) and window.used < of.debt + sum(count for _, count in entries):
             window.replace(entries, of.debt)
-    for name, (period, used, limit) in record.calendar.items():
+    for name, (period, used, highest) in record.calendar.items():
         counter = scope.counter(name)
         if isinstance(counter, CalendarWindow) and (period, used) > (counter.period, counter.used):
-            counter.period, counter.used, counter.limit = period, used, counter.limit or limit
+            counter.period, counter.used, counter.highest = period, used, highest
+            counter.limit = counter.limit or highest
     return record.name
 
 

@@ -114,7 +114,7 @@ class LimitState:
         Tokens whose window has expired are not subtracted: that would admit more than the limit.
         """
         at = self._now()
-        bound = self._bound(rules, caller)
+        bound = self._bound_at_end(rules, caller)
         for counter in bound.in_flight:
             counter.add(-1, at)
         if not tokens:
@@ -130,7 +130,7 @@ class LimitState:
         """Return what `end` would change."""
         at = self._now()
         changes = []
-        for rule, counter in zip(rules, self._bound(rules, caller).counters, strict=True):
+        for rule, counter in zip(rules, self._bound_at_end(rules, caller).counters, strict=True):
             amount = -1 if rule.kind == "concurrent" else tokens if rule.kind == "tokens" else 0
             is_late = rule.kind == "tokens" and tokens < 0 and counter.has_forgotten(at.now - since, at)
             if amount and not is_late:
@@ -212,14 +212,31 @@ class LimitState:
         scope = self.scopes.get(caller) or self.scope(caller)
         bound = scope.bound
         if bound is None or bound.rules is not rules:
-            bound = scope.bound = self._bind(rules, caller)
+            bound = self._bind(rules, caller)
+            self._set_limits(bound)
+            scope.bound = bound
         return bound
 
+    def _bound_at_end(self, rules: Sequence[Rule], caller: str) -> Bound:
+        """Return the counters of a call that ends. Its limits may be those before a reload: the present ones stay."""
+        scope = self.scopes.get(caller)
+        bound = scope.bound if scope else None
+        return bound if bound is not None and bound.rules is rules else self._bind(rules, caller)
+
+    def _set_limits(self, bound: Bound) -> None:
+        """Set the limits of counters to those of the rules, which may be of another deployment."""
+        for rule, counter in zip(bound.rules, bound.counters, strict=True):
+            if counter.limit == rule.limit:
+                continue
+            counter.set_limit(rule.limit)
+            if rule.group:  # the other members, whose rules may be newer, set it again
+                for scope in self.scopes.values():
+                    scope.bound = None
+
     def _bind(self, rules: Sequence[Rule], caller: str) -> Bound:
-        counters = tuple(self.scope(scope_of(rule, caller)).counter(_NAMES[rule.kind][rule.unit]) for rule in rules)
+        counters = tuple(self._counter_of(rule, caller) for rule in rules)
         by_kind: dict[Kind, list[Counter]] = {kind: [] for kind in KINDS}
         for rule, counter in zip(rules, counters, strict=True):
-            counter.set_limit(rule.limit)
             by_kind[rule.kind].append(counter)
         return Bound(
             rules,
@@ -230,6 +247,15 @@ class LimitState:
             tokens=(*by_kind["tokens"],),
             scopes=tuple(dict.fromkeys(scope_of(rule, caller) for rule in rules)),
         )
+
+    def _counter_of(self, rule: Rule, caller: str) -> Counter:
+        """Return the counter of a rule. Only a new one gets its limit."""
+        scope, name = self.scope(scope_of(rule, caller)), _NAMES[rule.kind][rule.unit]
+        counter = scope.counters.get(name)
+        if counter is None:
+            counter = scope.counter(name)
+            counter.set_limit(rule.limit)
+        return counter
 
     def _counter(self, claim: Claim, at: Moment) -> Counter:
         """Return the counter of a limit, without what has expired."""

@@ -196,11 +196,18 @@ class CalendarWindow(Struct, gc=False):
     """Consecutive numbers, as in `Period`."""
     used: int = 0
     """`advance` is called before it is read, and before all other methods."""
+    highest: int = 0
+    """A higher limit that was valid earlier in the period, 0 for none: only usage above it is a debt."""
 
     def set_limit(self, limit: int) -> None:
-        if limit < self.limit and self.used > limit:  # only what was above the earlier limit is a debt
-            self.used = limit + max(0, self.used - self.limit)
+        if limit < self.limit:
+            self.highest = self.allowed
         self.limit = limit
+
+    @property
+    def allowed(self) -> int:
+        """How much of the usage in the present period is no debt."""
+        return max(self.limit, self.highest)
 
     def advance(self, at: Moment) -> None:
         """Begin another period."""
@@ -227,7 +234,7 @@ class CalendarWindow(Struct, gc=False):
     def is_used(self, at: Moment) -> bool:
         """Whether anything is used now, or would be in a later period."""
         period = at.day if self.unit == "d" else at.month
-        return self.used > self.limit * max(0, period - self.period)
+        return self.used > self._paid_until(period)
 
     def has_forgotten(self, seconds: float, at: Moment) -> bool:
         """Whether an amount that was added this many seconds ago is no longer counted, except as a debt."""
@@ -235,14 +242,20 @@ class CalendarWindow(Struct, gc=False):
 
     def _begin(self, period: int) -> None:
         if period > self.period:
-            self.used = max(0, self.used - self.limit * (period - self.period)) if self.period else 0
+            self.used = max(0, self.used - self._paid_until(period)) if self.period else 0
         elif period == self.period - 1:
             return  # a clock that was set back over midnight: the later period continues
         self.period = period  # also an earlier one, if a wrong clock was far ahead
+        self.highest = 0
+
+    def _paid_until(self, period: int) -> int:
+        """How much of the usage is not counted any more in another period."""
+        later = period - self.period - 1
+        return self.allowed + self.limit * later if later >= 0 else 0
 
     def _seconds_until(self, used: int, at: Moment) -> float:
-        need = self.used - used
-        periods = 1 if need <= self.limit else math.ceil(need / self.limit)
+        above = self.used - used - self.allowed
+        periods = 1 if above <= 0 else 1 + math.ceil(above / self.limit)
         return at.calendar.seconds_until(self.unit, self.period + periods, at.time)
 
 

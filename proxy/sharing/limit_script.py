@@ -2,8 +2,8 @@
 
 Each caller and each group is one key: a map, packed with MessagePack, from kind and unit (`requests/m`) to a counter. A
 sliding counter is {times, counts, debt}, as `proxy.limits.windows.SlidingWindow` keeps it; a calendar counter is
-{period, used, limit}; calls in progress are a map from each process to {number, time}. Times are seconds by the
-clock of the server: those of the processes need not agree.
+{period, used, highest limit in the period}; calls in progress are a map from each process to {number, time}. Times are
+seconds by the clock of the server: those of the processes need not agree.
 """
 
 from __future__ import annotations
@@ -131,17 +131,16 @@ local function counter_of(claim)
   end
   state[name] = state[name] or {period, 0, limit}
   local counter = state[name]
-  if limit < counter[3] and counter[2] > limit then
-    counter[2] = limit + math.max(0, counter[2] - counter[3])
-  end
-  counter[3] = limit
   if period > counter[1] then
-    is_changed = is_changed or counter[2] > limit
-    counter[2] = math.max(0, counter[2] - limit * (period - counter[1]))
-    counter[1] = period
+    local paid = math.max(limit, counter[3]) + limit * (period - counter[1] - 1)
+    is_changed = is_changed or counter[2] > paid
+    counter[1], counter[2], counter[3] = period, math.max(0, counter[2] - paid), limit
   elseif period < counter[1] - 1 then  -- a wrong clock was far ahead
     is_changed = true
-    counter[1] = period
+    counter[1], counter[3] = period, limit
+  elseif limit > counter[3] then
+    is_changed = true
+    counter[3] = limit
   end
   return counter
 end

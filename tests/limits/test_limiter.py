@@ -12,7 +12,7 @@ from proxy.config.call_limits import CallLimits, Rate
 from proxy.limits import state as limit_state
 from proxy.limits.claims import Claim, Decision, Usage
 from proxy.limits.dropped import WARNING_SECONDS
-from proxy.limits.limiter import Limiter, Rejection
+from proxy.limits.limiter import Limiter, Rejection, Remaining
 from proxy.limits.quota import Quota, Quotas, Rule
 from tests.fakes import FakeClock, config_of, digest
 
@@ -131,6 +131,31 @@ async def test_the_limits_of_a_group_are_counted_together_after_they_were_unused
         granted(limiter, REQUESTS, identity=f"user {number}")
     results = [limiter.admit_now(rules, name).is_granted for name in ("alice", "bob", "alice", "bob")]
     assert results == [True, True, True, False]
+
+
+async def test_a_call_from_before_a_reload_ends_within_the_present_limits(limiter: Limiter) -> None:
+    old, new = ((REQUESTS, Rule("staff", "tokens", "d", limit)) for limit in (100, 500))
+    slow = limiter.admit_now(old, "alice", 60)
+    for name in ("alice", "bob"):
+        assert limiter.admit_now(new, name, 30).is_granted
+    limiter.end(slow, 70)
+    assert limiter.admit_now(new, "bob", 300).tokens_left == Remaining(500, 70, 57_600.0)
+
+
+async def test_a_call_that_is_admitted_late_with_the_limits_before_a_reload_sets_them_for_itself_only(
+    limiter: Limiter,
+) -> None:
+    old, new = ((REQUESTS, Rule("staff", "requests", "d", limit)) for limit in (2, 100))
+    admitted = [limiter.admit_now(rules, name).is_granted for rules, name in ((new, "alice"), (new, "bob"))]
+    late = limiter.admit_now(old, "alice").is_granted
+    assert (admitted, late, limiter.admit_now(new, "bob").is_granted) == ([True, True], False, True)
+
+
+async def test_alternating_limits_of_one_caller_forget_nothing(limiter: Limiter) -> None:
+    """Such as those of the groups that the tokens of one user name."""
+    small, large = ((Rule("", "requests", "d", limit),) for limit in (2, 5))
+    outcomes = [granted(limiter, *rules) for _ in range(6) for rules in (large, small)]
+    assert outcomes == [True, True, True, False, True, False, True, False, False, False, False, False]
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

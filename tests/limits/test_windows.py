@@ -196,9 +196,24 @@ def test_a_clock_that_was_far_ahead_does_not_stop_the_days() -> None:
 
 
 def test_a_lower_limit_makes_no_debt() -> None:
-    window = day(7, 1050, 1000)
+    window = day(7, 1055, 1000)
     window.set_limit(10)
-    assert used_in(window, 7, 8) == [60, 50]
+    window.set_limit(20)
+    noon = Moment(Calendar(UTC))
+    noon.set(0.0, 6.5 * 86_400)  # in the day with this number
+    window.period = noon.day
+    assert [window.wait(used, noon) / 86_400 for used in (1055, 55, 54, 35, 34, 0)] == [0, 0.5, 1.5, 1.5, 2.5, 3.5]
+    window.period = 7
+    assert [window.is_used(on(period)) for period in (7, 8, 9, 10, 11)] == [True, True, True, True, False]
+    assert used_in(window, 7, 8, 9, 10, 11) == [1055, 55, 35, 15, 0]
+
+
+def test_nothing_is_forgotten_while_a_lower_limit_is_valid() -> None:
+    """Tokens of one user can name different groups, and a reload can be undone."""
+    window = day(7, 80)
+    window.set_limit(10)
+    window.set_limit(100)
+    assert used_in(window, 7, 8) == [80, 0]
 
 
 def test_the_wait_for_a_debt_is_that_of_several_days_or_months() -> None:

@@ -196,8 +196,17 @@ def test_debts_of_days_are_carried_over_as_in_the_process(server: ValkeyServer) 
     script.decide([daily.with_amount(350)], ())
     used = [script.decide((), [daily], period)[1][0][0] for period in (1, 2, 3, 2, 4, 5)]
     assert used == [350, 250, 150, 150, 50, 0]
-    script.decide([daily.with_amount(90)], (), 5)
-    assert script.decide((), [structs.replace(daily, limit=10)], 5)[1][0][0] == 10
+
+
+def test_a_limit_that_changes_within_a_day_forgets_nothing_and_makes_no_debt(server: ValkeyServer) -> None:
+    script = Script(server)
+    low, daily, high = (Claim("key:a", "tokens", "d", limit, 0) for limit in (10, 100, 300))
+    script.decide([daily.with_amount(90)], ())
+    used = [script.decide((), [claim], period)[1][0][0] for claim, period in ((low, 1), (daily, 1), (low, 2))]
+    assert used == [90, 90, 0]
+    script.decide([low.with_amount(350)], (), 2)
+    assert script.decide((), [high], 2) == (False, [[350, 1, 0]])
+    assert [script.decide((), [low], period)[1][0][0] for period in (2, 3, 4)] == [350, 50, 40]
 
 
 def test_a_replica_whose_clock_was_far_ahead_does_not_stop_the_days_of_all(server: ValkeyServer) -> None:
