@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -117,13 +117,23 @@ BaseUrl = Annotated[Url, AfterValidator(_base_url)]
 
 
 def network(text: str) -> str:
-    """A network, such as `10.0.0.0/8`, or one address."""
+    """A network, such as `10.0.0.0/8`, or one address. An IPv4 network in IPv6 form (`::ffff:10.0.0.0/104`) -> IPv4."""
+    text = text.strip()
+    if "%" in text:  # addresses are compared without it, so the same address of another interface would match
+        raise ValueError("must be without a zone id (`%` and an interface)")
     try:
-        return str(ip_network(text.strip()))
+        return str(_unmapped(ip_network(text)))
     except ValueError:
         pass
     try:
-        hint = f"; did you mean {ip_network(text.strip(), strict=False)}?"
+        hint = f"; did you mean {_unmapped(ip_network(text, strict=False))}?"
     except ValueError:
         hint = ""
     raise ValueError(f"must be a network such as 10.0.0.0/8, or an address{hint}")
+
+
+def _unmapped(found: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Addresses of clients are compared as IPv4 ones, also if a socket for IPv6 has accepted their connection."""
+    if isinstance(found, IPv6Network) and found.prefixlen >= 96 and (address := found.network_address.ipv4_mapped):
+        return IPv4Network((address, found.prefixlen - 96))
+    return found

@@ -157,9 +157,9 @@ class _KeySet:
 
 def _parsed(document: bytes) -> SigningKeys:
     """Raises UpstreamError."""
-    from proxy.access.signing_keys import parse_keys
+    from proxy.access.signing_keys import MAX_KEYS, parse_keys
 
     keys = parse_keys(document)
     if keys is None:
-        raise UpstreamError("invalid_response", "the response is not a JWKS")
+        raise UpstreamError("invalid_response", f"the response is not a JWKS with at most {MAX_KEYS} keys")
     return keys

@@ -7,6 +7,7 @@ followed: their target can belong to another party.
 from __future__ import annotations
 
 import asyncio
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,9 +52,12 @@ async def fetch_signing_keys(issuer: JwtIssuer) -> bytes:
 def issuer_metadata(document: bytes, issuer: JwtIssuer) -> Mapping[str, Any]:
     """Return the metadata of an issuer. Raises UpstreamError for metadata of another issuer."""
     metadata: Any = decode_or_none(document)
-    if not isinstance(metadata, dict) or metadata.get("issuer") != issuer.issuer:
-        raise UpstreamError("invalid_response", f"another `issuer` in {metadata_url(issuer.issuer)}")
-    return metadata
+    found = metadata.get("issuer") if isinstance(metadata, dict) else None
+    if found != issuer.issuer:
+        url, is_similar = metadata_url(issuer.issuer), str(found).rstrip("/") == issuer.issuer.rstrip("/")
+        hint = "; it differs only by a `/` at its end: set `issuer` as it is there" if is_similar else ""
+        raise UpstreamError("invalid_response", f"another `issuer` in {url}{hint}")
+    return typing.cast("Mapping[str, Any]", metadata)
 
 
 def metadata_url(issuer: str) -> str:

@@ -19,7 +19,7 @@ server: {{trusted_proxies: [10.0.0.0/8]}}
 providers: [{{name: a, base_url: 'http://127.0.0.1:9/v1'}}]
 groups: {{default: {{models: [m]}}}}
 keys:
-  - {{name: home, hash: '{digest(HOME)}', models: [m], allowed_ips: [192.0.2.0/24, '2001:db8::/32', 10.9.9.9]}}
+  - {{name: home, hash: '{digest(HOME)}', models: [m], allowed_ips: [192.0.2.0/24, '2001:db8::/32', 10.9.9.9, '::ffff:203.0.113.0/120']}}
   - {{name: later, hash: '{digest(LATER)}', models: [m], not_before: 2026-12-01, expires: 2026-12-01}}
   - {{name: everywhere, hash: '{digest(EVERYWHERE)}', models: [m]}}
 """
@@ -52,7 +52,10 @@ async def get(app: Proxy, key: str, peer: str | None = "127.0.0.1", forwarded_fo
     [
         pytest.param("192.0.2.7", "", 200, id="an allowed address"),
         pytest.param("::ffff:192.0.2.7", "", 200, id="an IPv4 address on an IPv6 socket"),
+        pytest.param("203.0.113.7", "", 200, id="a network in the form that sockets for IPv6 report"),
         pytest.param("2001:db8::1", "", 200, id="an IPv6 address"),
+        pytest.param("2001:db8::1%eth0", "", 200, id="an IPv6 address with a zone"),
+        pytest.param("10.0.0.1", "[2001:db8::1]:50000", 200, id="a hop with a port"),
         pytest.param("198.51.100.1", "", 401, id="another address"),
         pytest.param("198.51.100.1", "192.0.2.7", 401, id="a header of a client"),
         pytest.param("10.0.0.1", "192.0.2.7", 200, id="behind a trusted proxy"),

@@ -101,6 +101,8 @@ def test_the_order_of_groups_counts() -> None:
         (auth(header=HEADER.replace("from: [192.0.2.7], ", "")), "from: is missing; add `from: ...`"),
         (auth(header=HEADER.replace("192.0.2.7", "0.0.0.0/0")), "from[0]: contains every address"),
         (auth(header=HEADER.replace("192.0.2.7", "'::/0'")), "from[0]: contains every address"),
+        (auth(header=HEADER.replace("192.0.2.7", "'::ffff:0:0/96'")), "from[0]: contains every address"),
+        (auth(header=HEADER.replace("192.0.2.7", "'fe80::1%eth0'")), "from[0]: must be without a zone id"),
         (auth(header=HEADER.replace("192.0.2.7", "proxy")), "from[0]: must be a network such as 10.0.0.0/8"),
         (auth(header=HEADER.replace("X-User", "X-Groups")), "user: is the same header as name"),
         (auth(header=HEADER.replace("X-User", "Cookie")), "user: cannot identify a user"),

@@ -108,6 +108,7 @@ def test_settings_are_immutable(value: object) -> None:
             "server: {trusted_proxies: [10.0.0.1/8]}",
             "or an address; did you mean 10.0.0.0/8?",
         ),
+        ("server: {trusted_proxies: ['::ffff:10.0.0.1/104']}", "or an address; did you mean 10.0.0.0/8?"),
         ("server: {trusted_proxies: [proxy.example]}", "must be a network such as 10.0.0.0/8, or an address"),
         ("logging: {access: some}", "access"),
         ("logging: {level: verbose}", "level"),

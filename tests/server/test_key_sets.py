@@ -124,7 +124,9 @@ async def test_a_removed_key_is_counted(issuers: Issuers, key_sets: KeySets) -> 
         assert key_sets.removals == removals
 
 
-@pytest.mark.parametrize("document", [b"<html>", b"{}", b'{"keys": 7}', b""])
+@pytest.mark.parametrize(
+    "document", [b"<html>", b"{}", b'{"keys": 7}', b"", b'{"keys": [%b]}' % b",".join([b"{}"] * 1000)]
+)
 async def test_what_is_no_jwks_changes_nothing(
     document: bytes, issuers: Issuers, key_sets: KeySets, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -132,8 +134,8 @@ async def test_what_is_no_jwks_changes_nothing(
     await key_sets.fetch(A)
     assert key_sets.of(A) is None
     assert caplog.messages == [
-        f"auth: signing keys of {A} cannot be fetched: the response is not a JWKS; its tokens get status 503; "
-        "retrying in 30 s"
+        f"auth: signing keys of {A} cannot be fetched: the response is not a JWKS with at most 100 keys; "
+        "its tokens get status 503; retrying in 30 s"
     ]
     issuers.result = jwks("k")
     await key_sets.fetch(A)

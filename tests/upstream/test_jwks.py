@@ -58,6 +58,10 @@ async def test_an_issuer_with_a_slash_at_its_end_has_its_metadata_below(idp: Oid
         (b'{"issuer": "https://evil.example", "jwks_uri": "ISSUER/keys"}', f"another `issuer` in {METADATA}"),
         (b'{"jwks_uri": "ISSUER/keys"}', f"another `issuer` in {METADATA}"),
         (
+            b'{"issuer": "ISSUER/", "jwks_uri": "ISSUER/keys"}',
+            f"another `issuer` in {METADATA}; it differs only by a `/` at its end: set `issuer` as it is there",
+        ),
+        (
             b'{"issuer": "ISSUER", "jwks_uri": "http://169.254.169.254/latest"}',
             f"`jwks_uri` in {METADATA} is not an https:// URL",
         ),
