@@ -17,7 +17,7 @@ from proxy.wire import format_of
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
 from tests.listening import Served, post, serving, until
 from tests.providers.calls import DONE, chunk_event, completion, streams
-from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provider, replies
+from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provider, in_sequence, replies
 
 pytestmark = pytest.mark.anyio
 
@@ -214,6 +214,22 @@ async def test_a_stream_without_usage_costs_a_quarter_of_its_characters(clock: F
         await call(served, stream=True)
         response = await call(served, messages=[], stream=True)
     assert response.headers["x-ratelimit-remaining-tokens"] == str(1000 - 2 - 5)
+
+
+async def test_a_gemini_stream_without_usage_costs_the_same_as_events_and_as_an_array(
+    clock: FakeClock, fetch: FakeFetch
+) -> None:
+    item = b'{"candidates": [\n{"content": {"parts": [{"text": "0123456789"}]}}\n]}'
+    array = [b"[" + item, b"\n,\r\n" + item, b"\n]"]
+    streamed = [streams(b"data: %b\n\n" % item.replace(b"\n", b"")), streams(*array, content_type="application/json")]
+    script = in_sequence(*streamed, replies({"candidates": []}))
+    config = CONFIG.replace("name: a,", "name: a, kind: gemini,").replace("/v1", "")
+    remaining = []
+    async with limited("{tokens: 1000/m}", clock, fetch, script, config=config) as (served, _):
+        for path in ("streamGenerateContent?alt=sse", "streamGenerateContent", "generateContent"):
+            response = await call(served, path=f"/v1beta/models/m:{path}", model=None, messages=[])
+            remaining.append(response.headers["x-ratelimit-remaining-tokens"])
+    assert remaining == ["1000", str(1000 - 3), str(1000 - 3 - 5)]
 
 
 async def test_a_stream_with_usage_costs_what_it_reports(clock: FakeClock, fetch: FakeFetch) -> None:

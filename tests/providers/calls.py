@@ -9,11 +9,11 @@ import msgspec
 from tests.providers.scripted import Exchange, Script
 
 
-def streams(*events: bytes) -> Script:
+def streams(*events: bytes, content_type: str = "text/event-stream") -> Script:
     """A stream of events, each in a separate chunk."""
 
     async def script(exchange: Exchange) -> None:
-        await exchange.stream()
+        await exchange.stream(content_type=content_type)
         for event in events:
             await exchange.chunk(event)
         await exchange.end()

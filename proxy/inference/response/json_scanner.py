@@ -68,6 +68,8 @@ class MemberScanner:
         """Bytes that need the next piece: the beginning of a name or a value, or a backslash."""
         self.objects = 0
         """Objects that have ended and are not within another value."""
+        self.ends: list[int] = []
+        """Where they have ended in the text that `scan` has returned last."""
         self._level = 0  # of the innermost object whose members are read: 1 the outermost one, 2 a wrapped one
         self._nested = 0  # brackets open within a member of that object: their content is skipped
         self._in_string = False  # the last piece ended within a string that is skipped
@@ -89,6 +91,7 @@ class MemberScanner:
         """Read the next piece. Return the bytes read so far and not returned before, and the parts in them."""
         text, self.held = self.held + piece, b""
         parts: list[Part] = []
+        self.ends = []
         at = self._skip_string(text, 0) if self._in_string else 0
         while at < len(text):
             at = self._skip_nested(text, at, parts) if self._nested else self._read_member(text, at, parts)
@@ -115,8 +118,10 @@ class MemberScanner:
             self._open(sign, start)
         else:
             self._level -= 1
-            self.objects += self._level == 0
-            self.needs_comma |= self._level == 0
+            if self._level == 0:
+                self.objects += 1
+                self.ends.append(end)
+                self.needs_comma = True
             self._name, self._expects_name = "", False
         return end
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import msgspec
 
 from proxy.decoding import decode_or_none
@@ -13,6 +15,11 @@ from proxy.telemetry import Tokens
 
 _MAX_USAGE = 64 * 1024
 """Bytes of a `usage` object; a longer one is not counted."""
+_MAX_ITEM = 1024 * 1024
+"""Bytes of an item of an array; a longer one is not observed."""
+_IN_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+"""Line ends are only between values, not in strings."""
+_BETWEEN_ITEMS = b"\xef\xbb\xbf[, \t\r\n"
 
 
 class JsonStreamRenamer:
@@ -26,16 +33,19 @@ class JsonStreamRenamer:
         also_wrapped: bool = False,
         fields: ResponseFields = COMMON,
         in_array: bool = False,
+        observe: Callable[[bytes], None] | None = None,
     ) -> None:
         """`also_wrapped`: the model is also replaced in a response that is wrapped in a stream event.
 
-        `in_array`: whether the response is an array of objects, in each of which it is replaced.
+        `in_array`: whether the response is an array of objects, in each of which it is replaced. `observe` is called
+        with each of them, in one line, when it has ended.
         """
         self.renames = own_id != public_id
         self.type = ""
         """`type` of the outermost object, as far as it has arrived."""
         self._in_array = in_array
         self._scanner = MemberScanner(fields, in_array=in_array)
+        self._items = _Items(observe) if observe else None
         self._usage = _UsageCounter(fields)
         self._own_id, self._public_id = own_id, msgspec.json.encode(public_id)
         self._levels = (1, 2) if also_wrapped else (1,)
@@ -62,6 +72,8 @@ class JsonStreamRenamer:
     def feed(self, piece: bytes) -> bytes:
         """Return the bytes to send after this piece has arrived."""
         text, parts = self._scanner.scan(piece)
+        if self._items:
+            self._items.read(text, self._scanner.ends)
         out: list[bytes] = []
         sent = 0
         for part in parts:
@@ -96,3 +108,25 @@ class _UsageCounter:
         if complete:
             self.tokens = self.tokens.merge(usage_tokens(bytes(self._usage), self._fields))
             self._usage.clear()
+
+
+class _Items:
+    """The items of an array that arrive in parts."""
+
+    def __init__(self, observe: Callable[[bytes], None]) -> None:
+        self._observe = observe
+        self._item = bytearray()
+
+    def read(self, text: bytes, ends: Iterable[int]) -> None:
+        """`ends`: where items end in this text."""
+        start = 0
+        for end in ends:
+            self._add(text[start:end])
+            if len(self._item) <= _MAX_ITEM:
+                self._observe(bytes(self._item).lstrip(_BETWEEN_ITEMS).translate(_IN_ONE_LINE))
+            self._item.clear()
+            start = end
+        self._add(text[start:])
+
+    def _add(self, part: bytes) -> None:
+        self._item += part[: _MAX_ITEM + 1 - len(self._item)]  # one byte more: it is too long

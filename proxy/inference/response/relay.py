@@ -199,7 +199,9 @@ class Relay:
         own_id, fields, items = self._call.own_id, self._format.fields, self._format.items
         if items == "lines":
             return JsonLinesRenamer(own_id, self._model, fields, self._call.error_texts, self._observer)
-        return JsonStreamRenamer(own_id, self._model, fields=fields, in_array=items == "array")
+        is_array = items == "array"
+        observe = self._observer if is_array else None
+        return JsonStreamRenamer(own_id, self._model, fields=fields, in_array=is_array, observe=observe)
 
     async def _stream_json(self, headers: list[Header], parts: Sequence[bytes]) -> Outcome:
         """Stream JSON that is too long to be buffered, or whose values arrive one by one, in lines or in an array."""

@@ -112,6 +112,25 @@ def test_the_model_of_every_item_of_an_array_is_renamed_and_its_tokens_are_count
     assert renamer.tokens == Tokens(3, 0)
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 5000])
+def test_every_item_of_an_array_is_observed_in_one_line(size: int) -> None:
+    response = b'\xef\xbb\xbf[{"a":\n {"b": 1},\r\n"c":"[{,\\n"}\n,\r\n%b,{"d":[{}]}]' % ITEM
+    observed: list[bytes] = []
+    renamer = JsonStreamRenamer(OWN, PUBLIC, fields=GEMINI, in_array=True, observe=observed.append)
+    for at in range(0, len(response), size):
+        renamer.feed(response[at : at + size])
+    assert observed == [b'{"a":  {"b": 1},  "c":"[{,\\n"}', ITEM, b'{"d":[{}]}']
+
+
+def test_an_item_that_is_too_long_is_not_observed() -> None:
+    observed: list[bytes] = []
+    renamer = JsonStreamRenamer(OWN, OWN, fields=GEMINI, in_array=True, observe=observed.append)
+    item = b'{"a":"%b"}' % (b"x" * (1024 * 1024 - 9))
+    for piece in (b"[", item, b',{"a":"x', item[6:], b',{"b":1}', b"]"):
+        renamer.feed(piece)
+    assert [len(each) for each in observed] == [1024 * 1024 - 1, len(b'{"b":1}')]
+
+
 @pytest.mark.parametrize(
     ("sent", "before"),
     [
