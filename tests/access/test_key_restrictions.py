@@ -19,7 +19,8 @@ server: {{trusted_proxies: [10.0.0.0/8]}}
 providers: [{{name: a, base_url: 'http://127.0.0.1:9/v1'}}]
 groups: {{default: {{models: [m]}}}}
 keys:
-  - {{name: home, hash: '{digest(HOME)}', models: [m], allowed_ips: [192.0.2.0/24, '2001:db8::/32', 10.9.9.9, '::ffff:203.0.113.0/120']}}
+  - {{name: home, hash: '{digest(HOME)}', models: [m],
+     allowed_ips: [192.0.2.0/24, '2001:db8::/32', 10.9.9.9, '::ffff:203.0.113.0/120']}}
   - {{name: later, hash: '{digest(LATER)}', models: [m], not_before: 2026-12-01, expires: 2026-12-01}}
   - {{name: everywhere, hash: '{digest(EVERYWHERE)}', models: [m]}}
 """
