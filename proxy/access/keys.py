@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Protocol
 
@@ -187,8 +188,8 @@ class Access:
         user = None if credentials else self._user_of(request)
         if user is None:
             return self._identify(request, credentials)
-        if request.query and _contains_key(request.query):
-            raise KeyInQuery
+        if request.query:
+            _check_query(request.query)
         return user
 
     def _identify(self, request: Request, credentials: Sequence[Header]) -> Caller:
@@ -222,8 +223,8 @@ class Access:
         """
         if self._open:
             return self._known(self._anonymous)
-        if query and _contains_key(query):
-            raise KeyInQuery
+        if query:
+            _check_query(query)
         if not credentials:
             return self._known(self._anonymous)
         found = self._credential(*credentials[0]) if len(credentials) == 1 else self._common(credentials)
@@ -264,10 +265,12 @@ class Access:
         return caller
 
 
-def _contains_key(query: bytes) -> bool:
-    """Whether a parameter of a query is an API key. Raises BadRequest if there are too many to look at each.
+@lru_cache(maxsize=256)
+def _check_query(query: bytes) -> None:
+    """Raise KeyInQuery if a parameter is an API key, and BadRequest if there are too many to look at each.
 
     A name with encoded letters is treated as that of a key: no client encodes them, and decoding takes long.
+    Cached: clients repeat few queries. Those with a key are not kept, because exceptions are not cached.
     """
     parameters = query.split(b"&", _MAX_PARAMETERS)
     if len(parameters) > _MAX_PARAMETERS:
@@ -275,5 +278,4 @@ def _contains_key(query: bytes) -> bool:
     for parameter in parameters:
         name, _, value = parameter.partition(b"=")
         if value and (name.lower() in QUERY_KEYS or (b"%" in name and _ENCODED_LETTER.search(name))):
-            return True
-    return False
+            raise KeyInQuery

@@ -6,7 +6,7 @@ This is the hot path: a rendered list is returned synchronously, without a corou
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 
 from proxy.access import Caller, Policy
 from proxy.access.keys import PRIVATE
@@ -24,7 +24,8 @@ from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import ModelListUnavailable, ModelNotFound, whole_seconds
 from proxy.store import Status, Store, View
-from proxy.store.formats import Page, is_listed
+from proxy.store.formats import is_listed
+from proxy.store.list_body import ReadyList
 from proxy.wire import FORMATS, JSON, OPENAI_LISTS, lists_of
 from proxy.wire.filters import Filters
 from proxy.wire.format import LIST_PATHS
@@ -33,6 +34,8 @@ from proxy.wire.lists import ListFormat
 _WHOLE_LIST = ("",)
 _MAX_LOOK_UP = 64 * 1024
 """Bytes of a body with the id of a model."""
+_MAX_KEPT = 1024
+"""Bytes that a client chooses of a request whose response is kept."""
 
 
 class Models:
@@ -49,36 +52,54 @@ class Models:
 
     def routes(self) -> Iterator[Route]:
         for lists in [row.lists for row in FORMATS if row.lists]:
-            is_shared = lists is OPENAI_LISTS
-            list_, retrieve = partial(self._list_in, lists), partial(self._retrieve_in, lists)
+            retrieve = self.retrieve if lists is OPENAI_LISTS else partial(self._retrieve_in, lists)
             for path in lists.paths:
-                yield Route(path, READ, self.list if is_shared else list_, is_api=True, is_list=True)
+                yield Route(path, READ, self.list, is_api=True, is_list=True)
                 if lists.has_items:
-                    endpoint = self.retrieve if is_shared else retrieve
-                    yield Route(path + "/{id...}", READ, endpoint, is_api=True, is_list=True)
+                    yield Route(path + "/{id...}", READ, retrieve, is_api=True, is_list=True)
             for path, body in lists.fixed.items():
                 yield Route(path, READ, partial(_fixed, body), is_api=True)
             if lists.look_up:
                 yield Route(lists.look_up, ("POST",), partial(self._look_up, lists), is_api=True, is_list=True)
 
     def list(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        """Return the list if it is rendered (and compressed, if the client accepts gzip), otherwise a handler.
+        """Return a list, or the part that a query selects, in the format that a path, header or parameter selects.
 
-        In the format that a header or a parameter selects. Raises BadRequest.
+        Returns a handler if it must be encoded, or compressed, first. Raises BadRequest.
         """
-        if head.list_headers or head.query:
-            lists, query = _selected(head.path, head.list_headers, head.query, caller.admin)
-            if lists is not OPENAI_LISTS:
-                return self._part(lists, query, head, caller)
-            if self._sources.are_requested(head, caller):
-                return partial(self._with_sources, head, caller, _WHOLE_LIST)
-            if query:
-                return self._part(lists, query, head, caller)
         view = self._store.cached_view(caller.policy)
+        # The whole request is the key: equal ones, as of clients that poll, are not parsed again.
+        request = (head.path, head.list_headers, head.query, caller.admin, head.accept_encoding)
+        if view is not None and (ready := view.ready.get(request)):
+            return self._respond(head, view, ready)
+        return self._list(head, caller, view, request)
+
+    def _list(self, head: RequestHead, caller: Caller, view: View | None, request: Hashable) -> RawResponse | Handler:
+        """Return a list to a client whose request is not known. `request`: what selects the response."""
+        lists = lists_of(head.path, head.list_headers, head.query)
+        part = _part_of(lists, head, caller)
+        if lists is OPENAI_LISTS and self._sources.are_requested(head, caller):
+            return partial(self._with_sources, head, caller, _WHOLE_LIST)
         packed = accepts_gzip(head.accept_encoding)
-        if view is not None and view.catalog.models and not (packed and view.rendered.gzip is None):
-            return self._list(head, view, packed)
-        return self._unchanged(head, caller, packed) or self._when_rendered(head, caller, _WHOLE_LIST)
+        if view is not None and (ready := view.cached(lists, part, packed=packed)):
+            if len(head.query) + len(head.accept_encoding) <= _MAX_KEPT:
+                view.keep(request, ready)
+            return self._respond(head, view, ready)
+        if lists is OPENAI_LISTS and part is None and (unchanged := self._unchanged(head, caller, packed)):
+            return unchanged
+        return partial(self._encode, lists, part, head, caller.policy)
+
+    async def _encode(
+        self, lists: ListFormat, part: Hashable, head: RequestHead, policy: Policy, receive: Receive, send: Send
+    ) -> RawResponse:
+        view = await view_of(self._store, policy)
+        encoded = await view.rendered.encoded(lists, part, self._callable_by_api.get(lists.api, frozenset()))
+        packed = accepts_gzip(head.accept_encoding)
+        if packed:
+            await encoded.compressed()
+        ready = encoded.ready(view.status.headers, packed=packed)
+        assert ready is not None, "it is compressed"
+        return self._respond(head, view, ready)
 
     def retrieve(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
         """Return one model by its id, in the format that a header selects. Raises ModelNotFound."""
@@ -91,14 +112,30 @@ class Models:
         spellings = spellings_of(head, (*lists.paths, *LIST_PATHS))
         view = self._store.cached_view(caller.policy)
         if view is None or not view.catalog.models:
-            return self._when_rendered(head, caller, spellings, lists)
+            return partial(self._retrieve_later, lists, spellings, head, caller)
         if model := _listed(view, spellings):
             return self._model(head, view, model, lists)
         if not all(spellings):
-            return self.list(head, caller) if lists is OPENAI_LISTS else self._list_in(lists, head, caller)
+            return self.list(head, caller)
         if not view.is_prepared:
-            return self._when_rendered(head, caller, spellings, lists)
+            return partial(self._retrieve_later, lists, spellings, head, caller)
         return self._model(head, view, _resolved(view, spellings), lists)
+
+    async def _retrieve_later(
+        self,
+        lists: ListFormat,
+        spellings: Sequence[str],
+        head: RequestHead,
+        caller: Caller,
+        receive: Receive,
+        send: Send,
+    ) -> RawResponse | None:
+        """Return a model when the view is rendered, or the whole list."""
+        view = await view_of(self._store, caller.policy)
+        if model := await _find(view, spellings):
+            return self._model(head, view, model, lists)
+        response = self.list(head, caller)
+        return response if isinstance(response, RawResponse) else await response(receive, send)
 
     async def _with_sources(
         self, head: RequestHead, caller: Caller, spellings: Sequence[str], receive: Receive, send: Send
@@ -107,47 +144,11 @@ class Models:
         view = await view_of(self._store, caller.policy)
         model = await _find(view, spellings)
         if model is None:
-            body = await self._sources.list(view, caller.policy, _query_of(OPENAI_LISTS, head, caller))
+            body = await self._sources.list(view, caller.policy, _part_of(OPENAI_LISTS, head, caller))
         else:
             body = await self._sources.model(model, caller.policy)
         length = (b"content-length", b"%d" % len(body))
         return RawResponse(200, [JSON, length, *view.status.headers, *self._per_request(head, view.status)], body)
-
-    # -- other formats -------------------------------------------------------------------------------------------------
-
-    def _list_in(self, lists: ListFormat, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        """Return a list in another format than OpenAI's, in the same way. Raises BadRequest."""
-        return self._part(lists, _query_of(lists, head, caller), head, caller)
-
-    def _part(self, lists: ListFormat, query: Hashable, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        """Return the part of a list that a query selects, if it is rendered, otherwise a handler."""
-        view = self._store.cached_view(caller.policy)
-        page = view.rendered.formats.cached(lists, query) if view and view.catalog.models else None
-        packed = accepts_gzip(head.accept_encoding)
-        if view is None or page is None or (packed and page.gzip is None):
-            return partial(self._render_page, lists, query, head, caller.policy)
-        return self._page(head, view, page, packed)
-
-    async def _render_page(
-        self, lists: ListFormat, query: Hashable, head: RequestHead, policy: Policy, receive: Receive, send: Send
-    ) -> RawResponse:
-        view = await view_of(self._store, policy)
-        page = await view.rendered.formats.page(lists, query, self._callable_by_api.get(lists.api, frozenset()))
-        packed = accepts_gzip(head.accept_encoding)
-        if packed:
-            await page.compressed()
-        return self._page(head, view, page, packed)
-
-    def _page(self, head: RequestHead, view: View, page: Page, packed: bool) -> RawResponse:
-        status = view.status
-        etag = page.etags[packed]
-        if head.if_none_match and matches(head.if_none_match, etag):
-            return self._not_modified(head, status, etag)
-        headers = [*page.headers(status.headers, packed), *self._per_request(head, status)]
-        if packed:
-            assert page.gzip is not None, "the page must be compressed first"
-            return RawResponse(200, headers, page.gzip)
-        return RawResponse(200, headers, page.body)
 
     def _look_up(self, lists: ListFormat, head: RequestHead, caller: Caller) -> Handler:
         """Return a handler that returns one model, whose id is in the body. Raises BadRequest and ModelNotFound."""
@@ -163,42 +164,19 @@ class Models:
 
     # -- responses -----------------------------------------------------------------------------------------------------
 
-    def _when_rendered(
-        self, head: RequestHead, caller: Caller, spellings: Sequence[str], lists: ListFormat = OPENAI_LISTS
-    ) -> Handler:
-        async def respond(receive: Receive, send: Send) -> RawResponse:
-            view = await view_of(self._store, caller.policy)
-            model = await _find(view, spellings)
-            if model is not None:
-                return self._model(head, view, model, lists)
-            query = _query_of(lists, head, caller)
-            if lists is not OPENAI_LISTS or query:
-                return await self._render_page(lists, query, head, caller.policy, receive, send)
-            packed = accepts_gzip(head.accept_encoding)
-            if packed:
-                await view.rendered.compressed()
-            return self._list(head, view, packed)
-
-        return respond
-
     def _unchanged(self, head: RequestHead, caller: Caller, packed: bool) -> RawResponse | None:
         """Return a 304 for a list that is not in memory, None if the client needs the list."""
         status = self._store.cached_status(caller.policy) if head.if_none_match else None
         if status is None or status.is_empty:
             return None
-        etag = status.etags["gzip" if packed else "identity"]
+        etag = status.etags[packed]
         return self._not_modified(head, status, etag) if matches(head.if_none_match, etag) else None
 
-    def _list(self, head: RequestHead, view: View, packed: bool) -> RawResponse:
-        status = view.status
-        etag = status.etags["gzip" if packed else "identity"]
+    def _respond(self, head: RequestHead, view: View, ready: ReadyList) -> RawResponse:
+        etag, headers, body, rest = ready
         if head.if_none_match and matches(head.if_none_match, etag):
-            return self._not_modified(head, status, etag)
-        if packed:
-            assert view.rendered.gzip is not None, "the list must be compressed first"
-            return RawResponse(200, [*view.gzip_headers, *self._per_request(head, status)], view.rendered.gzip)
-        headers = [*view.identity_headers, *self._per_request(head, status)]
-        return RawResponse(200, headers, view.rendered.body, view.rendered.entries)
+            return self._not_modified(head, view.status, etag)
+        return RawResponse(200, [*headers, *self._per_request(head, view.status)], body, rest)
 
     def _not_modified(self, head: RequestHead, status: Status, etag: bytes) -> RawResponse:
         return RawResponse(304, [(b"etag", etag), *status.headers, *self._per_request(head, status)], b"")
@@ -223,25 +201,10 @@ class Models:
         return headers
 
 
-@lru_cache(maxsize=256)
-def _selected(path: str, list_headers: tuple[bytes, ...], query: bytes, is_admin: bool) -> tuple[ListFormat, Hashable]:
-    """Return the format of a list at a path that several formats share, and what `_part_of` returns for it.
-
-    Raises BadRequest. Cached: clients repeat few requests.
-    """
-    lists = lists_of(path, list_headers, query)
-    return lists, _part_of(lists, query, is_admin)
-
-
-def _query_of(lists: ListFormat, head: RequestHead, caller: Caller) -> Hashable:
-    return _part_of(lists, head.query, caller.admin)
-
-
-@lru_cache(maxsize=256)
-def _part_of(lists: ListFormat, query: bytes, is_admin: bool) -> Hashable:
+def _part_of(lists: ListFormat, head: RequestHead, caller: Caller) -> Hashable:
     """Return the part of a list that a query selects; None for OpenAI's whole list. Raises BadRequest."""
-    part = lists.query(query)
-    return part.without_provider() if isinstance(part, Filters) and not is_admin else part
+    part = lists.query(head.query)
+    return part.without_provider() if isinstance(part, Filters) and not caller.admin else part
 
 
 def _fixed(body: bytes, head: RequestHead, caller: Caller) -> RawResponse:

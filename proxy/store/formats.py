@@ -8,11 +8,10 @@ from array import array
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
-from proxy.asgi import Header
 from proxy.catalog import Model
 from proxy.cooperative import Cooperative, run_yielding
-from proxy.store.compression import Compressed
-from proxy.wire import JSON, OPENAI_LISTS
+from proxy.store.list_body import ListBody, etags_of
+from proxy.wire import OPENAI_LISTS
 from proxy.wire.lists import Entries, ListFormat, encoded_entries
 
 MAX_PAGES = 64
@@ -20,67 +19,47 @@ MAX_PAGES = 64
 _MIN_PAGE_BYTES = 64 * 1024
 
 
-class Page(Compressed):
-    """A rendered response to requests for a list, or for a part of it."""
-
-    def __init__(self, body: bytes, digest: str) -> None:
-        """`digest`: 32 hexadecimal digits that differ between bodies."""
-        super().__init__(lambda: body)
-        self.body = body
-        self.etags = (f'"{digest}"'.encode(), f'"{digest}-gzip"'.encode())
-        """The ETags of the plain and of the compressed body."""
-        self._headers: tuple[Sequence[Header], list[Header], list[Header]] | None = None
-
-    @property
-    def size(self) -> int:
-        """Approximate bytes in memory; before it is compressed, the compressed form is estimated."""
-        return len(self.body) + (len(self.body) // 8 if self.gzip is None else len(self.gzip)) + 500
-
-    def headers(self, of_status: Sequence[Header], packed: bool) -> Sequence[Header]:
-        """Return the headers of a response, with those of the view's status, which is the same for many requests."""
-        if self._headers is None or self._headers[0] is not of_status or (packed and not self._headers[2]):
-            plain = self._headers_of(self.body, self.etags[0], of_status)
-            gzip = self._headers_of(self.gzip, self.etags[1], of_status) if self.gzip else []
-            self._headers = (of_status, plain, [*gzip, (b"content-encoding", b"gzip")] if gzip else [])
-        return self._headers[2 if packed else 1]
-
-    @staticmethod
-    def _headers_of(body: bytes, etag: bytes, of_status: Sequence[Header]) -> list[Header]:
-        return [JSON, (b"content-length", b"%d" % len(body)), (b"etag", etag), *of_status]
-
-
 class _List:
     """All models that are listed in one format, encoded, and the pages that were requested last."""
 
-    def __init__(self, lists: ListFormat, entries: Entries, listed: Any, own_bytes: int, digest: str) -> None:
+    def __init__(
+        self,
+        lists: ListFormat,
+        entries: Entries,
+        listed: Any,
+        own_bytes: int,
+        digest: str,
+        on_eviction: Callable[[], None],
+    ) -> None:
         """`listed`: what `ListFormat.page` reads. `own_bytes`: of both, without bytes that other objects also hold.
 
-        `digest`: of both.
+        `digest`: of both. `on_eviction` is called when pages were evicted.
         """
         self._lists = lists
         self._entries = entries
         self._listed = listed
         self._own_bytes = own_bytes
         self._digest = digest
-        self._pages: dict[Hashable, Page] = {}
+        self._on_eviction = on_eviction
+        self._pages: dict[Hashable, ListBody] = {}
         """The least recently used one first."""
 
     @property
     def size(self) -> int:
-        return self._own_bytes + sum(page.size for page in self._pages.values())
+        return self._own_bytes + sum(map(_size, self._pages.values()))
 
-    def cached(self, query: Hashable) -> Page | None:
+    def cached(self, query: Hashable) -> ListBody | None:
         page = self._pages.get(query)
         if page is not None and len(self._pages) > 1:
             self._pages[query] = self._pages.pop(query)
         return page
 
-    def page(self, query: Hashable) -> Page:
+    def page(self, query: Hashable) -> ListBody:
         page = self.cached(query)
         if page is None:
             positions, start, end = self._lists.page(query, self._listed)
             body = b"".join((start, self._entries.joined(positions), end))
-            page = self._pages[query] = Page(body, self._digest_of(query, positions))
+            page = self._pages[query] = ListBody(body, etags_of(self._digest_of(query, positions)))
             self._evict()
         return page
 
@@ -88,13 +67,19 @@ class _List:
         """Return the digest of the inputs of a page: a digest of its body takes longer than joining it."""
         digest = hashlib.sha256(f"{self._digest} {query} ".encode("utf-8", "surrogatepass"))
         digest.update(array("Q", positions).tobytes())
-        return digest.hexdigest()[:32]
+        return digest.hexdigest()
 
     def _evict(self) -> None:
         limit = max(_MIN_PAGE_BYTES, 2 * self._entries.length)
-        size = sum(page.size for page in self._pages.values())
+        size = sum(map(_size, self._pages.values()))
         while len(self._pages) > 1 and (size > limit or len(self._pages) > MAX_PAGES):
-            size -= self._pages.pop(next(iter(self._pages))).size
+            size -= _size(self._pages.pop(next(iter(self._pages))))
+            self._on_eviction()
+
+
+def _size(page: ListBody) -> int:
+    """Return the approximate bytes in memory."""
+    return page.length + page.compressed_length + 500
 
 
 class FormatLists:
@@ -107,6 +92,8 @@ class FormatLists:
         self._digest = digest
         self.on_growth: Callable[[], None] = lambda: None
         """Called when another list is kept."""
+        self.on_eviction: Callable[[], None] = lambda: None
+        """Called when a page is no longer kept."""
         self._lists: dict[ListFormat, _List] = {}
         self._encoding: dict[ListFormat, asyncio.Task[None]] = {}
 
@@ -115,12 +102,12 @@ class FormatLists:
         """Approximate bytes in memory."""
         return sum(each.size for each in self._lists.values())
 
-    def cached(self, lists: ListFormat, query: Hashable) -> Page | None:
+    def cached(self, lists: ListFormat, query: Hashable) -> ListBody | None:
         """Return a rendered page, None if it must be rendered first."""
         found = self._lists.get(lists)
         return found.cached(query) if found else None
 
-    async def page(self, lists: ListFormat, query: Hashable, providers: Collection[str]) -> Page:
+    async def page(self, lists: ListFormat, query: Hashable, providers: Collection[str]) -> ListBody:
         """Return a page; encode its list in steps if necessary, once for all concurrent requests.
 
         `query`: what `ListFormat.query` returned. `providers`: see `listed`.
@@ -148,9 +135,14 @@ class FormatLists:
         listed = models if lists.prepare is None else (yield from lists.prepare(models))
         own_bytes = 8 * len(models) + getattr(listed, "size", 0)
         if lists is OPENAI_LISTS:
-            return _List(lists, self._entries(), listed, own_bytes, self._digest)
+            return _List(lists, self._entries(), listed, own_bytes, self._digest, self._evicted)
         entries = yield from encoded_entries(models, lists.entry)
-        return _List(lists, entries, listed, own_bytes + entries.length, entries.digest + getattr(listed, "digest", ""))
+        own_bytes += entries.length
+        digest = entries.digest + getattr(listed, "digest", "")
+        return _List(lists, entries, listed, own_bytes, digest, self._evicted)
+
+    def _evicted(self) -> None:
+        self.on_eviction()
 
 
 def is_listed(model: Model, providers: Collection[str]) -> bool:

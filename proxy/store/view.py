@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Literal
+from collections.abc import Callable, Collection, Hashable, Iterable
 
 from proxy.access.keys import PRIVATE
 from proxy.asgi import Header
 from proxy.catalog import Catalog, Model
 from proxy.cooperative import Cooperative, batched, run_now
 from proxy.errors import ModelListIncomplete, ModelNotFound
-from proxy.store.compression import Compressed
 from proxy.store.formats import FormatLists
+from proxy.store.list_body import ListBody, ReadyList, etags_of
 from proxy.store.names import Names
-from proxy.wire import JSON
-from proxy.wire.lists import Entries
+from proxy.wire import OPENAI_LISTS
+from proxy.wire.lists import Entries, ListFormat
 from proxy.wire.openai import EncodedList, SharedEntries, listing, model_object
 
-Encoding = Literal["identity", "gzip"]
+MAX_READY = 64
+"""Maximum responses that are kept for the requests of one view: clients choose the number of different requests."""
 
 
 class ListSummary:
@@ -30,29 +29,20 @@ class ListSummary:
         """`digest`: SHA-256 of the encoded list."""
         self.providers = catalog.providers()
         self.is_empty = not catalog.models
-        digest = digest[:32]
-        self.etags: Mapping[Encoding, bytes] = {
-            "identity": f'"{digest}"'.encode(),
-            "gzip": f'"{digest}-gzip"'.encode(),
-        }
+        self.etags = etags_of(digest)
 
 
-class RenderedList(Compressed):
-    """A catalog and its encoded list."""
+class RenderedList(ListBody):
+    """A catalog and its encoded list, in OpenAI's format; `formats` has the others."""
 
     def __init__(self, catalog: Catalog, names: Names, encoded: EncodedList | None = None) -> None:
         """`names`: those besides the listed ids. `encoded`: the list if `render` has already encoded it."""
-        super().__init__(lambda: self.identity)
+        encoded = encoded or run_now(listing(catalog.models))
+        self.summary = ListSummary(catalog, encoded.digest)
+        super().__init__(encoded.body, self.summary.etags)
         self.catalog = catalog
         self.names = names
-        encoded = encoded or run_now(listing(catalog.models))
         self._lengths = encoded.lengths
-        self.body = encoded.body
-        """The encoded list; empty if it consists of `entries`."""
-        self.entries: Sequence[bytes] = ()
-        """The parts of the encoded list, if it shares them with other lists."""
-        self.length = len(encoded.body)
-        self.summary = ListSummary(catalog, encoded.digest)
         self.formats = FormatLists(catalog.models, self._encoded_entries, encoded.digest)
         """The list in other formats, and parts of it."""
         self._objects: dict[str, bytes] = {}
@@ -67,10 +57,13 @@ class RenderedList(Compressed):
             self._object_bytes += len(self._objects[model.id])
         return self._objects[model.id]
 
-    @property
-    def identity(self) -> bytes:
-        """The encoded list, joined if it consists of entries."""
-        return b"".join(self.entries) if self.entries else self.body
+    def cached(self, lists: ListFormat, query: Hashable) -> ListBody | None:
+        """Return the part of a list that a query selects (see `ListFormat`), None if it must be encoded first."""
+        return self if _is_whole(lists, query) else self.formats.cached(lists, query)
+
+    async def encoded(self, lists: ListFormat, query: Hashable, providers: Collection[str]) -> ListBody:
+        """Like `cached`, but encode it if necessary. `providers`: see `FormatLists.page`."""
+        return self if _is_whole(lists, query) else await self.formats.page(lists, query, providers)
 
     def _encoded_entries(self) -> Entries:
         if self.entries:
@@ -81,9 +74,8 @@ class RenderedList(Compressed):
     def size(self) -> int:
         """Approximate bytes in memory: the list, its gzip form (before it is compressed: an estimate), the index of
         models, and single models that were requested."""
-        compressed = self.length // 8 if self.gzip is None else len(self.gzip)
         of_catalog = self._object_bytes + 150 * len(self.catalog.models)
-        return len(self.body) + compressed + of_catalog + self.formats.size
+        return len(self.body) + self.compressed_length + of_catalog + self.formats.size
 
     def share(self, pool: dict[bytes, bytes]) -> Cooperative[None]:
         """Replace the encoded list by its entries, those of other lists in `pool` where they are equal; in steps."""
@@ -92,6 +84,10 @@ class RenderedList(Compressed):
             entries += [pool.setdefault(entry, entry) for entry in batch]
             yield
         self.entries, self.body, self._lengths = tuple(entries), b"", ()
+
+
+def _is_whole(lists: ListFormat, query: Hashable) -> bool:
+    return query is None and lists is OPENAI_LISTS
 
 
 def render(catalog: Catalog, names: Names) -> Cooperative[RenderedList]:
@@ -146,6 +142,9 @@ class View:
         self.status = status
         self.seconds_until_known = seconds_until_known
         """After how long a name that is not listed may be, 0 for never."""
+        self.ready: dict[Hashable, ReadyList] = {}
+        """The responses to requests for lists, by what a request contains. They consist of what `rendered` keeps."""
+        rendered.formats.on_eviction = self.ready.clear
 
     @property
     def catalog(self) -> Catalog:
@@ -175,19 +174,13 @@ class View:
             raise ModelNotFound(name, self.rendered.names.similar(name))
         return model
 
-    @cached_property
-    def identity_headers(self) -> list[Header]:
-        return self._list_headers("identity", self.rendered.length)
+    def cached(self, lists: ListFormat, query: Hashable, *, packed: bool) -> ReadyList | None:
+        """Return the part of a list that a query selects (see `ListFormat`), None if it must be encoded first."""
+        encoded = self.rendered.cached(lists, query) if self.catalog.models else None
+        return encoded.ready(self.status.headers, packed=packed) if encoded else None
 
-    @cached_property
-    def gzip_headers(self) -> list[Header]:
-        assert self.rendered.gzip is not None, "requires `compressed`"
-        return [*self._list_headers("gzip", len(self.rendered.gzip)), (b"content-encoding", b"gzip")]
-
-    def _list_headers(self, encoding: Encoding, length: int) -> list[Header]:
-        return [
-            JSON,
-            (b"content-length", b"%d" % length),
-            (b"etag", self.status.etags[encoding]),
-            *self.status.headers,
-        ]
+    def keep(self, request: Hashable, ready: ReadyList) -> None:
+        """Keep the response to equal requests, which must consist of what `rendered` keeps now."""
+        if len(self.ready) >= MAX_READY:
+            self.ready.clear()
+        self.ready[request] = ready

@@ -50,6 +50,6 @@ def lists_of(path: str, list_headers: tuple[bytes, ...], query: bytes = b"") -> 
     """Return the format of a model list at a path that several formats share: by header, then by parameter."""
     row = format_of(path, list_headers)
     if query and row is FORMATS[-1]:
-        names = {parameter.partition(b"=")[0] for parameter in query.split(b"&")}
+        names = {parameter.partition(b"=")[0] for parameter in query.split(b"&")} - {b""}
         row = next((each for each in FORMATS if each.list_parameter in names), row)
     return row.lists or OPENAI_LISTS

@@ -697,6 +697,45 @@ async def test_every_list_is_cached_compressed_and_revalidated(name: str, fetch:
 
 
 @every_format
+async def test_every_cached_list_has_the_current_state_of_its_providers(
+    name: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    offered(fetch)
+    path, headers = with_key(name)
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        before = [await reply_to(app, path, headers) for _ in range(3)]
+        for provider in "abc":
+            fetch.hangs(provider)
+        await clock.advance(3600)
+        after = [await reply_to(app, path, headers) for _ in range(3)]
+
+    assert {reply.header("x-models-stale") for reply in before} == {None}
+    assert {reply.header("x-models-stale") for reply in after} == {"a, b, c"}
+    assert {reply.body for reply in after} == {before[0].body}
+
+
+@every_format
+@pytest.mark.parametrize("warm", [False, True])
+async def test_a_query_that_selects_nothing_does_not_change_the_format(
+    warm: bool, name: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    offered(fetch)
+    path, headers = with_key(name)
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        for _ in range(2 if warm else 0):
+            await reply_to(app, path, headers)
+        base, _, query = path.partition("?")
+        query = query and query + "&"
+        others = [f"{base}?{query}{more}" for more in ("", "&", "x=1&", "&&x=1", "=", "=x", "x")]
+        others += [] if name in ("ollama", "litellm") else [f"{base}/?{query}"]
+        replies = [await reply_to(app, other, headers) for other in others]
+        whole = await reply_to(app, path, headers)
+
+    assert [reply.status for reply in replies] == [200] * len(others)
+    assert {reply.body for reply in replies} == {whole.body}
+
+
+@every_format
 async def test_every_list_waits_for_the_first_refresh_and_is_503_without_any(
     name: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:

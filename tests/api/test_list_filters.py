@@ -95,6 +95,34 @@ async def test_a_filter_shows_only_what_the_key_can_see_and_does_not_reveal_prov
     assert by_provider.body is whole.body
 
 
+async def test_the_list_of_an_administrator_is_not_sent_to_a_key_with_the_same_rules(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    offered(fetch)
+    config = config_of(CONFIG.replace(', "!secret-*"', ""))
+    async with started(config, fetch, clock) as app:
+        by_key = {
+            name: [ids((await reply_to(app, "/v1/models?provider=a", key(secret))).body) for _ in range(3)]
+            for name, secret in [("admin", ADMIN), ("bob", BOB)]
+        }
+
+    assert by_key == {
+        "admin": [["gpt-5", "lab-mini", "lab-search"]] * 3,
+        "bob": [["gpt-5", "lab-mini", "lab-search", "secret-embedder"]] * 3,
+    }
+
+
+async def test_requests_with_long_queries_are_not_kept(fetch: FakeFetch, clock: FakeClock) -> None:
+    offered(fetch)
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        for _ in range(3):
+            await reply_to(app, "/v1/models?q=lab", key(ADMIN))
+            await reply_to(app, f"/v1/models?q=lab&x={'x' * 1024}", key(ADMIN))
+        kept = app.deployment.store.view(Policy.of(["*"])).ready
+
+    assert [request[2] for request in kept if isinstance(request, tuple)] == [b"q=lab"]
+
+
 async def test_a_filtered_list_has_an_etag_of_its_own_and_is_cached(fetch: FakeFetch, clock: FakeClock) -> None:
     offered(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:

@@ -12,9 +12,11 @@ from proxy.access.keys import PRIVATE
 from proxy.catalog import Catalog, Model, Offer
 from proxy.dialects.entry import Entry
 from proxy.store import Status, View
+from proxy.store.formats import MAX_PAGES
 from proxy.store.names import Lazy, Names, name_index
-from proxy.store.view import RenderedList
-from proxy.wire import JSON
+from proxy.store.view import MAX_READY, RenderedList
+from proxy.wire import JSON, OPENAI_LISTS
+from proxy.wire.filters import Filters
 from proxy.wire.openai import model_list
 from tests.fakes import config_of
 from tests.store.stores import ONE
@@ -69,30 +71,64 @@ async def test_equal_catalogs_have_equal_bytes_and_etags_and_different_ones_do_n
         same.summary.etags,
         await same.compressed(),
     )
-    assert not set(first.summary.etags.values()) & set(other.summary.etags.values())
-    assert len(set(first.summary.etags.values())) == 2, "each encoding has an ETag of its own"
+    assert not set(first.etags) & set(other.etags)
+    assert len(set(first.etags)) == 2, "each encoding has an ETag of its own"
 
 
-async def test_list_headers_are_created_once_for_each_encoding() -> None:
+async def test_a_response_has_the_headers_of_its_encoding() -> None:
     view = view_of(rendered_of("m"))
+    plain_etag, packed_etag = view.status.etags
+    plain = view.cached(OPENAI_LISTS, None, packed=False)
+    before = view.cached(OPENAI_LISTS, None, packed=True)
     packed = await view.rendered.compressed()
 
     assert view.status.headers == [*PRIVATE]
-    assert view.identity_headers == [
-        JSON,
-        (b"content-length", b"%d" % len(view.rendered.identity)),
-        (b"etag", view.status.etags["identity"]),
-        *PRIVATE,
-    ]
-    assert view.gzip_headers == [
-        JSON,
-        (b"content-length", b"%d" % len(packed)),
-        (b"etag", view.status.etags["gzip"]),
-        *PRIVATE,
-        (b"content-encoding", b"gzip"),
-    ]
-    assert view.identity_headers is view.identity_headers
-    assert view.gzip_headers is view.gzip_headers
+    assert plain == (
+        plain_etag,
+        [JSON, (b"content-length", b"%d" % len(view.rendered.identity)), (b"etag", plain_etag), *PRIVATE],
+        view.rendered.identity,
+        (),
+    )
+    assert before is None, "it is not compressed yet"
+    assert view.cached(OPENAI_LISTS, None, packed=True) == (
+        packed_etag,
+        [
+            JSON,
+            (b"content-length", b"%d" % len(packed)),
+            (b"etag", packed_etag),
+            *PRIVATE,
+            (b"content-encoding", b"gzip"),
+        ],
+        packed,
+        (),
+    )
+
+
+async def test_only_so_many_responses_are_kept() -> None:
+    view = view_of(rendered_of("m"))
+    response = view.cached(OPENAI_LISTS, None, packed=False)
+    assert response
+    for request in range(MAX_READY + 1):
+        view.keep(request, response)
+
+    assert view.ready == {MAX_READY: response}
+
+
+async def test_responses_are_not_kept_longer_than_what_they_consist_of() -> None:
+    rendered = rendered_of("m")
+    before, view = view_of(rendered), view_of(rendered)
+    kept = []
+    for text in (f"not-listed-{n}" for n in range(MAX_PAGES + 1)):
+        part = Filters(q=text)
+        await rendered.encoded(OPENAI_LISTS, part, ())
+        response = view.cached(OPENAI_LISTS, part, packed=False)
+        assert response
+        view.keep(text, response)
+        kept.append(len(view.ready))
+
+    assert max(kept) == MAX_PAGES
+    assert [*view.ready] == [f"not-listed-{MAX_PAGES}"], "the others were dropped with the first evicted page"
+    assert before.ready == {}
 
 
 @pytest.mark.parametrize(
@@ -116,4 +152,6 @@ async def test_stale_missing_and_incomplete_providers_are_named_only_with_access
     view = view_of(rendered_of("m"), stale=("a",), missing=("b", "c"), incomplete=("d",), names=names)
 
     assert view.status.headers == [*PRIVATE, *notes]
-    assert [header for header in view.identity_headers if header[0].startswith(b"x-")] == notes
+    ready = view.cached(OPENAI_LISTS, None, packed=False)
+    assert ready
+    assert [header for header in ready.headers if header[0].startswith(b"x-")] == notes

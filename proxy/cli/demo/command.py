@@ -88,7 +88,7 @@ class _Guide(StartupReport):
             self.print(f"  {key}  {' ' * (4 - len(name))}{KEYS[name]}")
         self.print("\nCommands for another terminal (the Python ones need `pip install openai`).")
         self.print("`models-proxy demo --config` prints the configuration.")
-        etag = store.view(Policy(["*"])).status.etags["identity"].decode()
+        etag = store.view(Policy(["*"])).status.etags[0].decode()
         for line in lines(url, self._keys, etag):
             self.print(f"\n# {line.shows}\n{line.command}")
         self.print("\nPress Ctrl-C to stop.")
