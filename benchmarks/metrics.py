@@ -14,7 +14,7 @@ from benchmarks.refresh import Pauses, as_when_serving
 from proxy.config import Config
 from proxy.server.app import Proxy
 from proxy.telemetry.counters import Counters
-from proxy.telemetry.events import CallOutcome, CallRecord
+from proxy.telemetry.events import CallOutcome, CallRecord, grouped
 from proxy.telemetry.tokens import Tokens
 from tests.fakes import FakeFetch, config_of, digest, reply_to
 
@@ -51,7 +51,7 @@ def fill(counters: Counters) -> None:
         call.input_tokens, call.output_tokens, call.first_byte = 100, 200, 0.5
         counters.attempt_ended(call, provider, "ok", 0.5, Tokens(100, 200))
         counters.queue_waited(provider, 0.1)
-        counters.calls_ended([call])
+        counters.calls_ended(grouped([call]))
 
 
 async def measure() -> list[list[str]]:

@@ -39,6 +39,10 @@ Handler = Callable[[Receive, Send], Awaitable[RawResponse | None]]
 class ClientConnection(Protocol):
     """What the proxy's HTTP protocol offers beyond ASGI. In the scope as `connection`."""
 
+    def whole_body(self) -> bytes | None:
+        """Return the body if all of it has arrived, None if it must be received. Only before anything is received."""
+        ...
+
     def watch(self, on_disconnect: Callable[[], None]) -> Callable[[], None]:
         """Call `on_disconnect` when the client disconnects. Returns a function that stops watching."""
         ...

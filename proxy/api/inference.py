@@ -121,7 +121,7 @@ class Inference:
         """Raises ApiError and ClientDisconnected."""
         key = caller.identity
         headers, forwarded = split_headers(head.headers, key)
-        content = await self._read_body(headers, receive, lease)
+        content = await self._read_body(head, headers, receive, lease)
         head.has_body = False  # the body was read, so the connection can be reused
         record.bytes_in = len(content)
         if coding := headers.get(b"content-encoding"):
@@ -153,17 +153,28 @@ class Inference:
         query = forwarded_query(head.query, is_azure=is_azure_path(head.scope["raw_path"])) if head.query else ""
         return Call(path.path, body, forwarded, offers, request_id, key, record, self.raw_headers(head), query)
 
-    async def drop_body(self, headers: Mapping[bytes, bytes], caller: Caller, receive: Receive) -> None:
+    async def drop_body(
+        self, head: RequestHead, headers: Mapping[bytes, bytes], caller: Caller, receive: Receive
+    ) -> None:
         """Read a body that is not used. Raises BodyTooLarge, ServerBusy and ClientDisconnected."""
         lease = self.body_memory.lease(caller.identity)
         try:
-            await self._read_body(headers, receive, lease)
+            await self._read_body(head, headers, receive, lease)
         finally:
             lease.release()
 
-    async def _read_body(self, headers: Mapping[bytes, bytes], receive: Receive, lease: Lease) -> bytes:
+    async def _read_body(
+        self, head: RequestHead, headers: Mapping[bytes, bytes], receive: Receive, lease: Lease
+    ) -> bytes:
         """Raises BodyTooLarge, ServerBusy and ClientDisconnected."""
         limit = self._server.max_request
+        whole = head.connection.whole_body() if head.connection else None
+        if whole is not None:  # true for most bodies
+            if len(whole) > limit:
+                raise BodyTooLarge(limit)
+            if not lease.take(len(whole)):
+                await lease.reserve(len(whole))
+            return whole
         announced = int(headers.get(b"content-length", _FIRST_PART))
         if announced > limit:
             raise BodyTooLarge(limit)
@@ -182,7 +193,7 @@ class Inference:
                 lease.grow(size - lease.size)
             more = message.get("more_body", False)
             if content is None:
-                if not more:  # true for most bodies
+                if not more:
                     return bytes(part)
                 content = BytesIO()
             content.write(part)

@@ -96,7 +96,7 @@ class StoredResponses:
         """Raises ApiError and ClientDisconnected."""
         response, key = head.path_params["id"], caller.identity
         headers, forwarded = split_headers(head.headers, key)
-        await self._inference.drop_body(headers, caller, receive)  # these requests have no parameters in a body
+        await self._inference.drop_body(head, headers, caller, receive)  # these requests have no parameters in a body
         head.has_body = False
         await self._ledger.look_up(key, (response,))
         origin = self._ledger.find(key, response)

@@ -66,6 +66,7 @@ class Cycle:
         "request_headers",
         "response_complete",
         "response_started",
+        "task",
         "waiting_for_100_continue",
     )
 
@@ -85,6 +86,8 @@ class Cycle:
         self.response_started = False
         self.response_complete = False
         self.on_disconnect: Callable[[], None] = _nothing
+        self.task: asyncio.Task[None]
+        """What responds to the request, unless the response is written at once."""
         self._body: bytes | bytearray = b""
         self._has_arrived = False
         """Whether there is something that `receive` has not returned: a part of the body, or its end."""
@@ -201,6 +204,13 @@ class Cycle:
 
     def abort(self) -> None:
         self._connection.transport.abort()
+
+    def whole_body(self) -> bytes | None:
+        if self.more_body or self.disconnected or self.waiting_for_100_continue or self._connection.flow.read_paused:
+            return None
+        self._has_arrived = False
+        body, self._body = self._body, b""
+        return bytes(body)
 
     def watch(self, on_disconnect: Callable[[], None]) -> Callable[[], None]:
         self.on_disconnect = on_disconnect

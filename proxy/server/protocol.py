@@ -213,8 +213,7 @@ class Protocol(asyncio.Protocol):
 
     def begin(self, scope: Scope, of_body: Sequence[bytes], *, keep_alive: bool, repeats: bool = False) -> None:
         """See `request_parser.Connection`."""
-        version = scope["http_version"]
-        keep_alive = keep_alive and not self._proxy.connections.are_ending
+        version, keep_alive = scope["http_version"], keep_alive and not self._proxy.connections.are_ending
         self.cycle = cycle = Cycle(self, scope["method"], version, scope["headers"], keep_alive=keep_alive)
         # HTTP/1.0 clients would read "100 Continue" as the response (RFC 9110, 10.1.1).
         if of_body:
@@ -236,7 +235,8 @@ class Protocol(asyncio.Protocol):
         else:
             self._account(head, 0)
         scope["connection"] = cycle
-        self.server_state.tasks.add(self.loop.create_task(self._respond(cycle, head, decision, deployment)))
+        cycle.task = self.loop.create_task(self._respond(cycle, head, decision, deployment))
+        self.server_state.tasks.add(cycle.task)
 
     def _account(self, head: RequestHead, of_body: int) -> None:
         """Count a request against the share of its key. `of_body`: the cost of writing the response's body."""
@@ -259,7 +259,7 @@ class Protocol(asyncio.Protocol):
             _log.error("internal error while sending a response: %s", describe_bug(error))
         finally:
             # Not by a callback of the task, which would cost an iteration of the event loop.
-            self.server_state.tasks.discard(typing.cast("asyncio.Task[None]", asyncio.current_task()))
+            self.server_state.tasks.discard(cycle.task)
             if not cycle.response_complete:
                 self.transport.close()
 

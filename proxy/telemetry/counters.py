@@ -21,6 +21,7 @@ from proxy.telemetry.counter_rows import (
 )
 from proxy.telemetry.events import (
     METHODS,
+    CallGroup,
     CallRecord,
     CircuitChange,
     EndedRequest,
@@ -81,16 +82,16 @@ class Counters(Observer):
             row.count += len(durations)
             row.seconds.observe_all(durations)
 
-    def calls_ended(self, calls: Sequence[CallRecord]) -> None:
-        by_provider: dict[str, list[CallRecord]] = {}
-        for call in calls:
-            self._count_call(call)
-            by_provider.setdefault(call.provider, []).append(call)
+    def calls_ended(self, groups: Sequence[CallGroup]) -> None:
+        by_provider: dict[str, list[CallGroup]] = {}
+        for group in groups:
+            self._count_calls(group)
+            by_provider.setdefault(group.provider, []).append(group)
         for name, of_provider in by_provider.items():
             if name:
                 row = self._providers.setdefault(name, ProviderRow())
-                row.seconds.observe_all(call.seconds for call in of_provider)
-                row.first_byte.observe_all(call.first_byte for call in of_provider if call.first_byte is not None)
+                row.seconds.observe_all([seconds for group in of_provider for seconds in group.seconds])
+                row.first_byte.observe_all([seconds for group in of_provider for seconds in group.first_bytes])
 
     def attempt_ended(
         self, call: CallRecord, provider: str, outcome: Outcome, first_byte: float | None, tokens: Tokens
@@ -116,23 +117,22 @@ class Counters(Observer):
 
     # -- counting ------------------------------------------------------------------------------------------------------
 
-    def _count_call(self, call: CallRecord) -> None:
-        outcome = call.outcome
-        row = self._calls.get((call.key, call.provider))
+    def _count_calls(self, group: CallGroup) -> None:
+        outcome = group.outcome
+        row = self._calls.get((group.key, group.provider))
         if row is None or outcome not in row.outcomes:
-            row = self._calls_of(call)
-        row.outcomes[outcome] += 1
-        if not call.provider:
+            row = self._calls_of(group)
+        row.outcomes[outcome] += group.calls
+        if not group.provider:
             return
-        if call.failovers:
-            self._failovers[call.provider] += call.failovers
-        model = self._models.get(call.model) or self._model_of(call)
-        model.calls += 1
-        if call.input_tokens or call.output_tokens:
-            row.input_tokens += call.input_tokens
-            row.output_tokens += call.output_tokens
-            model.input_tokens += call.input_tokens
-            model.output_tokens += call.output_tokens
+        if group.failovers:
+            self._failovers[group.provider] += group.failovers
+        model = self._models.get(group.model) or self._model_of(group)
+        model.calls += group.calls
+        row.input_tokens += group.input_tokens
+        row.output_tokens += group.output_tokens
+        model.input_tokens += group.input_tokens
+        model.output_tokens += group.output_tokens
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -149,25 +149,25 @@ class Counters(Observer):
             row = self._requests[labels] = RequestRow(seconds)
         return row
 
-    def _calls_of(self, call: CallRecord) -> CallRow:
-        """The row of a call, with its outcome."""
-        key = self._key(call.key)
-        row = self._calls.get((key, call.provider))
+    def _calls_of(self, group: CallGroup) -> CallRow:
+        """The row of calls, with its outcome."""
+        key = self._key(group.key)
+        row = self._calls.get((key, group.provider))
         if row is None and len(self._calls) >= MAX_PAIRS:
             key = OTHER
-        if (row is None or call.outcome not in row.outcomes) and self._outcomes >= MAX_OUTCOMES:
+        if (row is None or group.outcome not in row.outcomes) and self._outcomes >= MAX_OUTCOMES:
             key = OTHER
-        row = self._calls.get((key, call.provider))
+        row = self._calls.get((key, group.provider))
         if row is None:
-            row = self._calls[key, call.provider] = CallRow()
-        if call.outcome not in row.outcomes:
-            row.outcomes[call.outcome] = 0
+            row = self._calls[key, group.provider] = CallRow()
+        if group.outcome not in row.outcomes:
+            row.outcomes[group.outcome] = 0
             self._outcomes += 1
         return row
 
-    def _model_of(self, call: CallRecord) -> ModelRow:
-        is_known = len(self._models) < MAX_MODELS and self._is_listed(call.model)
-        return self._models.setdefault(call.model if is_known else OTHER, ModelRow())
+    def _model_of(self, group: CallGroup) -> ModelRow:
+        is_known = len(self._models) < MAX_MODELS and self._is_listed(group.model)
+        return self._models.setdefault(group.model if is_known else OTHER, ModelRow())
 
     def _key(self, identity: str) -> str:
         """The label of a caller, or `other` if there are too many."""

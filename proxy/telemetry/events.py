@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -124,6 +124,47 @@ class CallRecord(Struct):
             self.outcome = "rejected" if error.status < 500 else "failed"
 
 
+class CallGroup(NamedTuple):
+    """Ended calls with the same labels: a few sums for many calls."""
+
+    key: str
+    model: str
+    provider: str
+    outcome: CallOutcome
+    is_known: bool
+    """These are the fields of each `CallRecord`."""
+    calls: int
+    failovers: int
+    input_tokens: int
+    output_tokens: int
+    seconds: Sequence[float]
+    first_bytes: Sequence[float]
+    """Of the calls that have one."""
+
+
+def grouped(calls: Iterable[CallRecord]) -> Sequence[CallGroup]:
+    """Group ended calls by their labels."""
+    groups: dict[tuple[str, str, str, CallOutcome, bool], list[CallRecord]] = {}
+    for call in calls:
+        labels = (call.key, call.model, call.provider, call.outcome, call.is_known)
+        if group := groups.get(labels):
+            group.append(call)
+        else:
+            groups[labels] = [call]
+    return [
+        CallGroup(
+            *labels,
+            len(group),
+            sum([call.failovers for call in group]),
+            sum([call.input_tokens for call in group]),
+            sum([call.output_tokens for call in group]),
+            [call.seconds for call in group],
+            [call.first_byte for call in group if call.first_byte is not None],
+        )
+        for labels, group in groups.items()
+    ]
+
+
 class Request(Protocol):
     """A request that has ended. Every one has such an end, also one that was refused."""
 
@@ -237,7 +278,7 @@ class Observer:
         For observers that only count: together, this needs fewer cache misses than after each response.
         """
 
-    def calls_ended(self, calls: Sequence[CallRecord]) -> None:
+    def calls_ended(self, groups: Sequence[CallGroup]) -> None:
         """Many ended calls, after `requests_ended` of their requests."""
 
     def request_ended(self, request: Request, seconds: float) -> None:

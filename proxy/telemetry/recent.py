@@ -7,8 +7,9 @@ as in metrics: further keys are counted as `other`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +17,7 @@ from msgspec import Struct
 from proxy.cooperative import Cooperative
 from proxy.telemetry.callers import caller_label
 from proxy.telemetry.counters import MAX_KEYS, OTHER
-from proxy.telemetry.events import CallOutcome, CallRecord, Observer, Outcome
+from proxy.telemetry.events import CallGroup, CallOutcome, Observer, Outcome
 
 MINUTES = 60
 """Minutes that are shown, with the current one."""
@@ -29,6 +30,7 @@ _FAILED: frozenset[Outcome] = frozenset({"rate_limited", "failed", "timeout", "i
 _BOUNDS = tuple(0.01 * 1.25**step for step in range(44))
 """Upper bounds of times to first byte, in seconds: up to two and a half minutes, so close that percentiles are
 accurate to 25 %."""
+_place = partial(bisect_left, _BOUNDS)
 
 
 class ProviderMinute(Struct, array_like=True):
@@ -106,29 +108,25 @@ class RecentCalls(Observer):
         self._failed_before: Mapping[str, int] = {}
         """Provider -> its failed attempts before this minute."""
 
-    def calls_ended(self, calls: Sequence[CallRecord]) -> None:
+    def calls_ended(self, groups: Sequence[CallGroup]) -> None:
         self.begin_minute()
         keys, providers = self._open.keys, self._open.providers
-        for call in calls:
-            key = keys.get(call.key) or self._key(call.key)
-            key.calls += 1
-            key.input_tokens += call.input_tokens
-            key.output_tokens += call.output_tokens
-            outcome = call.outcome
-            if outcome not in _NO_ERROR:
-                key.errors += 1
-            if call.first_byte is not None:
-                key.first_bytes += 1
-                key.first_byte_seconds += call.first_byte
-            name = call.provider
-            if name:
+        for group in groups:
+            key = keys.get(group.key) or self._key(group.key)
+            key.calls += group.calls
+            key.input_tokens += group.input_tokens
+            key.output_tokens += group.output_tokens
+            if group.outcome not in _NO_ERROR:
+                key.errors += group.calls
+            key.first_bytes += len(group.first_bytes)
+            key.first_byte_seconds += sum(group.first_bytes)
+            if name := group.provider:
                 provider = providers.get(name) or self._provider(name)
-                provider.calls += 1
-                if outcome in _OF_PROVIDER:
-                    provider.errors += 1
-                if call.first_byte is not None:
-                    place = bisect_left(_BOUNDS, call.first_byte)
-                    provider.first_bytes[place] = provider.first_bytes.get(place, 0) + 1
+                provider.calls += group.calls
+                if group.outcome in _OF_PROVIDER:
+                    provider.errors += group.calls
+                for place, calls in Counter(map(_place, group.first_bytes)).items():
+                    provider.first_bytes[place] = provider.first_bytes.get(place, 0) + calls
 
     def begin_minute(self) -> None:
         """Begin another minute if it is time. Call it about every second: attempts are assigned to the minute."""

@@ -9,6 +9,7 @@ from typing import Any
 from proxy.errors import describe_bug
 from proxy.telemetry.events import (
     CLIENT_CLOSED_REQUEST,
+    CallGroup,
     CallRecord,
     CircuitChange,
     EndedRequest,
@@ -17,6 +18,7 @@ from proxy.telemetry.events import (
     Observer,
     Outcome,
     Request,
+    grouped,
 )
 from proxy.telemetry.tokens import Tokens
 
@@ -41,7 +43,7 @@ class Telemetry:
         self._calls: list[CallRecord] = []
         """The collected requests and calls."""
         self._requests_ended: list[Callable[[Sequence[EndedRequest]], None]] = []
-        self._calls_ended: list[Callable[[Sequence[CallRecord]], None]] = []
+        self._calls_ended: list[Callable[[Sequence[CallGroup]], None]] = []
         self._request_ended: list[Callable[[Request, float], None]] = []
         self._call_ended: list[Callable[[CallRecord], None]] = []
         self._attempt_ended: list[Callable[[CallRecord, str, Outcome, float | None, Tokens], None]] = []
@@ -110,7 +112,7 @@ class Telemetry:
             self._notify(self._requests_ended, requests)
         if calls := self._calls:
             self._calls = []
-            self._notify(self._calls_ended, calls)
+            self._notify(self._calls_ended, grouped(calls))
 
     def attempt_ended(
         self, call: CallRecord, provider: str, outcome: Outcome, first_byte: float | None, tokens: Tokens

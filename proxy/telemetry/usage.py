@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from proxy.telemetry.counters import OTHER
 from proxy.telemetry.days import Days
-from proxy.telemetry.events import CallRecord, EndedRequest, Observer
+from proxy.telemetry.events import CallGroup, EndedRequest, Observer
 from proxy.telemetry.usage_rows import ClosedRows, Counts, Names, OpenRows, Rows, summed
 
 MAX_IDENTITIES = 100_000
@@ -89,19 +89,14 @@ class Usage(Observer):
         identities = {labels[-1] for labels, _ in requests} - {""}
         self._used_now.update(dict.fromkeys(identities, self._time()))
 
-    def calls_ended(self, calls: Sequence[CallRecord]) -> None:
+    def calls_ended(self, groups: Sequence[CallGroup]) -> None:
         self._set_hour()
-        totals: dict[tuple[str, str, str], list[int]] = {}
-        for call in calls:
-            is_failed = call.outcome not in _NO_FAILURE
-            is_model = call.is_known and (not is_failed or self._is_listed(call.model))
-            total = totals.setdefault((call.key, call.model if is_model else "", call.provider), [0, 0, 0, 0])
-            total[0] += 1
-            total[1] += is_failed
-            total[2] += call.input_tokens
-            total[3] += call.output_tokens
-        for names, total in totals.items():
-            self._add(self._hour, Names(*names), Counts(*total))
+        for group in groups:
+            is_failed = group.outcome not in _NO_FAILURE
+            is_model = group.is_known and (not is_failed or self._is_listed(group.model))
+            names = Names(group.key, group.model if is_model else "", group.provider)
+            failed = group.calls if is_failed else 0
+            self._add(self._hour, names, Counts(group.calls, failed, group.input_tokens, group.output_tokens))
 
     def count(self) -> None:
         """Count what was collected. Call it about every second: events are assigned to the time of counting."""

@@ -66,9 +66,9 @@ class Connector(aiohttp.TCPConnector):
         return None
 
     def put_back(self, key: ConnectionKey, protocol: Protocol) -> None:
-        """Do what `Connection.release` does with a connection that `idle` returned."""
+        """Do what `Connection.release` does with a connection that `idle` returned. It can be reused."""
         self._acquired.discard(protocol)
-        if protocol.should_close or self._closed:
+        if self._closed:
             protocol.close()
             return
         self._conns[key].append((protocol, self._loop.time()))

@@ -12,6 +12,7 @@ import pytest
 
 from proxy.server.app import Proxy
 from proxy.telemetry.days import DAY
+from proxy.telemetry.events import grouped
 from proxy.telemetry.usage_query import Answer, Query
 from tests.fakes import FakeClock, FakeFetch, Reply, config_of, digest, reply_to, started
 from tests.telemetry.calls import record
@@ -47,7 +48,7 @@ async def app(clock: FakeClock, fetch: FakeFetch) -> AsyncIterator[Proxy]:
 
 
 def use(app: Proxy, **fields: Any) -> None:
-    app.usage.usage.calls_ended([record(**{"input_tokens": 0, "output_tokens": 0, **fields})])
+    app.usage.usage.calls_ended(grouped([record(**{"input_tokens": 0, "output_tokens": 0, **fields})]))
 
 
 async def get(app: Proxy, path: str, key: str | None = ADMIN, **headers: str) -> Reply:

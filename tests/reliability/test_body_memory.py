@@ -117,10 +117,10 @@ async def test_only_so_many_calls_of_a_key_wait() -> None:
 KEYS = {"alice": "sk-test-alice-0123456789abcdef", "bob": "sk-test-bob-0123456789abcdef"}
 
 
-def config(port: int) -> Config:
+def config(port: int, max_request: str = "100KiB") -> Config:
     keys = "".join(f"  - {{name: {name}, hash: '{digest(key)}', models: ['*']}}\n" for name, key in KEYS.items())
     return parse(f"""
-server: {{max_request: 100KiB, limits: {{body_memory: 256KiB}}}}
+server: {{max_request: {max_request}, limits: {{body_memory: 256KiB}}}}
 keys:
 {keys}providers:
   - {{name: p, base_url: "http://127.0.0.1:{port}/v1", kind: openai, models: [m]}}
@@ -208,6 +208,25 @@ async def test_a_call_without_room_gets_503_and_its_connection_is_closed() -> No
     assert lines[0] == b"http/1.1 503 service unavailable"
     assert {b"connection: close", b"retry-after: 1", b"content-type: application/json"} <= set(lines)
     assert json.loads(body)["error"]["code"] == "server_busy"
+
+
+async def test_a_body_that_arrives_with_its_head_waits_for_room() -> None:
+    async with proxy_in_front_of(b"") as (served, received), AsyncExitStack() as stack:
+        memory = await memory_of(served)
+        memory.add("alice", 128 * KIB)
+        await stack.enter_async_context(served.raw(call("alice", 1 * KIB)))
+        await until(lambda: memory.has_waiting("alice"))
+        memory.add("alice", -128 * KIB)
+        await until(lambda: received == [1 * KIB])
+
+
+async def test_a_body_that_arrives_with_its_head_can_be_too_large() -> None:
+    small = config(9, max_request="1KiB")
+    async with (
+        serving(small, FakeFetch(), FakeClock()) as served,
+        served.raw(call("alice", 1 * KIB + 1)) as (reader, _),
+    ):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_the_bytes_are_given_back_as_soon_as_no_other_provider_can_follow() -> None:

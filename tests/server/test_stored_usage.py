@@ -19,6 +19,7 @@ from proxy.store.disk import DirectoryLocked, Disk
 from proxy.store.envelope import seal
 from proxy.store.usage_files import LOCK, UsageFiles
 from proxy.telemetry.days import DAY, HOUR, Days
+from proxy.telemetry.events import grouped
 from proxy.telemetry.usage import Usage, total_of
 from proxy.telemetry.usage_query import Labels, PreparedQuery, Query
 from proxy.telemetry.usage_records import decoded, encoded
@@ -60,7 +61,9 @@ class Process:
         self.stored = StoredUsage(self.usage, self.directory, UsageFiles(files), clock, zone)
 
     def use(self, key: str = "alice", **fields: Any) -> None:
-        self.usage.calls_ended([record(key=key, model="m", provider="a", input_tokens=1, output_tokens=2, **fields)])
+        self.usage.calls_ended(
+            grouped([record(key=key, model="m", provider="a", input_tokens=1, output_tokens=2, **fields)])
+        )
 
     def totals(self, *by: str) -> Mapping[Labels, int]:
         """Requests."""
@@ -328,7 +331,9 @@ async def test_a_restarted_server_shows_the_usage_of_earlier_ones(
         f"keys: [{{name: ops, hash: '{digest(key)}', models: ['*'], admin: true}}]\n"
     )
     async with started(config, fetch, clock) as app:
-        app.usage.usage.calls_ended([record(key="ops", model="m", provider="a", input_tokens=1, output_tokens=2)])
+        app.usage.usage.calls_ended(
+            grouped([record(key="ops", model="m", provider="a", input_tokens=1, output_tokens=2)])
+        )
     clock.set_time(NOON + 30 * DAY)
     async with started(config, fetch, clock) as app:
         usage = await reply_to(app, "/v1/usage?from=2026-11-29", {"x-api-key": key})

@@ -14,6 +14,7 @@ from proxy.server.usage import UsageKeeper
 from proxy.store.disk import Disk
 from proxy.store.usage_files import LOCK, UsageFiles
 from proxy.telemetry import Telemetry
+from proxy.telemetry.events import grouped
 from proxy.telemetry.usage_query import Answer, Query, TooManyTotals, packed, together
 from proxy.telemetry.usage_records import decoded, encoded
 from proxy.telemetry.usage_rows import Counts, Names
@@ -47,7 +48,7 @@ def keeper(clock: FakeClock, workers: Others | None) -> UsageKeeper:
 
 
 def use(keeper: UsageKeeper, key: str = "alice") -> None:
-    keeper.usage.calls_ended([record(key=key, model="m", provider="a", input_tokens=1, output_tokens=2)])
+    keeper.usage.calls_ended(grouped([record(key=key, model="m", provider="a", input_tokens=1, output_tokens=2)]))
 
 
 def requests(part: bytes) -> dict[str, int]:

@@ -12,7 +12,7 @@ from proxy.states import ListState
 from proxy.telemetry import counters as bounds
 from proxy.telemetry.counter_rows import CALL_BOUNDS, FETCH_BOUNDS, FIRST_BYTE_BOUNDS, REQUEST_BOUNDS, WAIT_BOUNDS
 from proxy.telemetry.counters import MAX_KEYS, MAX_MODELS, MAX_REQUESTS, OTHER, Counters
-from proxy.telemetry.events import CallRecord, CircuitChange, EndedRequest, ModelsChange
+from proxy.telemetry.events import CallRecord, CircuitChange, EndedRequest, ModelsChange, grouped
 from proxy.telemetry.exposition import Row
 from proxy.telemetry.histogram import Buckets
 from proxy.telemetry.metrics import METRICS
@@ -84,10 +84,10 @@ def test_requests_are_counted_by_route_method_status_and_key() -> None:
 
 def test_calls_are_counted_by_key_provider_and_outcome_and_their_tokens_too() -> None:
     counters = new_counters("m", "n")
-    counters.calls_ended([call(first_byte=0.25, seconds=2.5, input_tokens=3, output_tokens=40)])
-    counters.calls_ended([call(first_byte=0.5, seconds=5.0, input_tokens=4, failovers=2)])
-    counters.calls_ended([call(model="n", outcome="stream_broken", first_byte=60.0, seconds=600.0)])
-    counters.calls_ended([call("", "b", "invented", outcome="failed", seconds=0.1)])
+    counters.calls_ended(grouped([call(first_byte=0.25, seconds=2.5, input_tokens=3, output_tokens=40)]))
+    counters.calls_ended(grouped([call(first_byte=0.5, seconds=5.0, input_tokens=4, failovers=2)]))
+    counters.calls_ended(grouped([call(model="n", outcome="stream_broken", first_byte=60.0, seconds=600.0)]))
+    counters.calls_ended(grouped([call("", "b", "invented", outcome="failed", seconds=0.1)]))
 
     assert values(counters) == {
         "calls_total": [(("alice", "a", "ok"), 2), (("alice", "a", "stream_broken"), 1), (("", "b", "failed"), 1)],
@@ -108,7 +108,7 @@ def test_calls_are_counted_by_key_provider_and_outcome_and_their_tokens_too() ->
 
 def test_a_call_without_a_provider_has_an_outcome_only() -> None:
     counters = new_counters("m")
-    counters.calls_ended([call(provider="", outcome="rejected", seconds=0.1)])
+    counters.calls_ended(grouped([call(provider="", outcome="rejected", seconds=0.1)]))
 
     assert values(counters) == {"calls_total": [(("alice", "", "rejected"), 1)]}
 
@@ -145,7 +145,7 @@ def test_events_of_providers_are_counted() -> None:
 def test_every_series_belongs_to_a_metric_with_its_labels() -> None:
     counters = new_counters("m")
     counters.requests_ended([request(seconds=0.1)])
-    counters.calls_ended([call(input_tokens=1, failovers=1)])
+    counters.calls_ended(grouped([call(input_tokens=1, failovers=1)]))
     counters.attempt_ended(call(), "a", "ok", 0.1, Tokens())
     counters.queue_waited("a", 0.1)
     counters.circuit_changed(CircuitChange("a", None, None, "ok", "open"))
@@ -172,7 +172,7 @@ def test_keys_beyond_the_limit_are_counted_as_other() -> None:
 def test_ids_that_clients_invent_are_never_labels() -> None:
     counters = new_counters()
     for number in range(1000):
-        counters.calls_ended([call(model=f"invented-{number}")])
+        counters.calls_ended(grouped([call(model=f"invented-{number}")]))
 
     assert dict(counters.values())["models_proxy_model_calls_total"] == [((OTHER,), 1000)]
 
@@ -181,7 +181,7 @@ def test_models_beyond_the_limit_are_counted_as_other() -> None:
     listed = [f"m-{number}" for number in range(MAX_MODELS + 7)]
     counters = new_counters(*listed)
     for model in listed:
-        counters.calls_ended([call(model=model)])
+        counters.calls_ended(grouped([call(model=model)]))
     rows = dict(dict(counters.values())["models_proxy_model_calls_total"])
 
     assert (len(rows), rows[(OTHER,)]) == (MAX_MODELS + 1, 7)
@@ -196,7 +196,9 @@ def test_series_are_bounded_whatever_keys_providers_and_statuses_there_are() -> 
         counters.requests_ended([request(f"/v1/{number % 97}", "POST", status, key, seconds=0.1)])
         outcome = ("ok", "failed", "timeout", "rejected")[number // 7 % 4]
         counters.calls_ended(
-            [call(key, f"p-{number % 20}", f"m-{number % 5000}", outcome=outcome, input_tokens=1, output_tokens=1)]
+            grouped(
+                [call(key, f"p-{number % 20}", f"m-{number % 5000}", outcome=outcome, input_tokens=1, output_tokens=1)]
+            )
         )
         total += 1
     rows = dict(counters.values())
@@ -222,9 +224,9 @@ def test_rows_of_removed_keys_and_providers_end_and_make_room() -> None:
     counters = new_counters("m")
     for number in range(MAX_KEYS):
         counters.requests_ended([request(key=f"key-{number}", seconds=0.1)])
-    counters.calls_ended([call("key-0", "a")])
-    counters.calls_ended([call("key-0", "gone", failovers=1)])
-    counters.calls_ended([call("key-1", "a")])
+    counters.calls_ended(grouped([call("key-0", "a")]))
+    counters.calls_ended(grouped([call("key-0", "gone", failovers=1)]))
+    counters.calls_ended(grouped([call("key-1", "a")]))
     counters.attempt_ended(call(), "gone", "ok", 0.1, Tokens())
     counters.queue_waited("gone", 0.1)
     counters.circuit_changed(CircuitChange("gone", None, None, "ok", "open"))
@@ -250,11 +252,11 @@ def test_models_that_are_not_listed_any_more_make_room_when_there_is_none(before
     listed = {f"m-{number}" for number in range(before)}
     counters = Counters(listed.__contains__)
     for model in sorted(listed):
-        counters.calls_ended([call(model=model)])
+        counters.calls_ended(grouped([call(model=model)]))
     assert [*counters.model_calls] == sorted(listed)
     listed.clear()
     listed.add("new")
     counters.retain((), {"a"})
-    counters.calls_ended([call(model="new")])
+    counters.calls_ended(grouped([call(model="new")]))
 
     assert [*counters.model_calls] == (["m-0", "new"] if before == 1 else ["new"])

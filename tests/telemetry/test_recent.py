@@ -9,7 +9,7 @@ import pytest
 
 from proxy.cooperative import run_now
 from proxy.telemetry.counters import MAX_KEYS, OTHER
-from proxy.telemetry.events import Outcome
+from proxy.telemetry.events import Outcome, grouped
 from proxy.telemetry.recent import MINUTES, KeyMinute, LastHour, ProviderMinute, RecentCalls, percentile, total_of
 from tests.fakes import FakeClock
 from tests.telemetry.calls import record
@@ -32,7 +32,7 @@ def hour_of(clock: FakeClock, *parts: RecentCalls) -> LastHour:
 
 def counted(clock: FakeClock, **fields: Any) -> RecentCalls:
     recent = RecentCalls(clock.time)
-    recent.calls_ended([record(**{"provider": "a", **fields})])
+    recent.calls_ended(grouped([record(**{"provider": "a", **fields})]))
     return recent
 
 
@@ -45,7 +45,7 @@ def test_calls_are_in_the_minute_of_their_end(clock: FakeClock) -> None:
     recent = RecentCalls(clock.time)
     for minutes in (0, 0.9, 1, 5):
         clock.set_time(NOON + minutes * 60)
-        recent.calls_ended([record(provider="a")])
+        recent.calls_ended(grouped([record(provider="a")]))
 
     assert calls_by_minute(hour_of(clock, recent)) == {5: 2, 4: 1, 0: 1}
 
@@ -64,7 +64,7 @@ def test_a_clock_that_is_set_back_and_forth_loses_and_doubles_nothing(clock: Fak
     recent = RecentCalls(clock.time)
     for seconds in (0, 120, 0, 60, 120):
         clock.set_time(NOON + seconds)
-        recent.calls_ended([record(provider="a")])
+        recent.calls_ended(grouped([record(provider="a")]))
 
     assert calls_by_minute(hour_of(clock, recent)) == {2: 2, 1: 1, 0: 2}
 
@@ -73,13 +73,15 @@ def test_what_is_counted_of_a_key_and_of_a_provider(clock: FakeClock) -> None:
     recent = RecentCalls(clock.time)
     failed: dict[str, Any] = {"key": "k", "first_byte": None, "input_tokens": 0, "output_tokens": 0}
     recent.calls_ended(
-        [
-            record(provider="a", key="k", first_byte=0.5, input_tokens=3, output_tokens=4),
-            record(**{**failed, "provider": "a", "first_byte": 1.5, "outcome": "stream_broken"}),
-            record(**failed, provider="a", outcome="rejected"),
-            record(**failed, provider="", outcome="failed"),
-            record(**failed, provider="a", outcome="client_disconnected"),
-        ]
+        grouped(
+            [
+                record(provider="a", key="k", first_byte=0.5, input_tokens=3, output_tokens=4),
+                record(**{**failed, "provider": "a", "first_byte": 1.5, "outcome": "stream_broken"}),
+                record(**failed, provider="a", outcome="rejected"),
+                record(**failed, provider="", outcome="failed"),
+                record(**failed, provider="a", outcome="client_disconnected"),
+            ]
+        )
     )
     hour = hour_of(clock, recent)
 
@@ -96,7 +98,7 @@ def test_failed_attempts_of_calls_that_another_provider_answered_are_errors_of_t
     recent.begin_minute()
     attempts["a", "timeout"] += 2  # since the start there were others
     attempts["a", "rejected"] += 5
-    recent.calls_ended([record(provider="b")])
+    recent.calls_ended(grouped([record(provider="b")]))
     attempts["a", "rate_limited"] += 1
     first = hour_of(clock, recent)
     attempts["a", "failed"] += 1
@@ -118,9 +120,9 @@ def test_the_calls_of_several_processes_are_added(clock: FakeClock) -> None:
 
 def test_further_keys_are_counted_together_and_users_by_their_login(clock: FakeClock) -> None:
     recent = RecentCalls(clock.time)
-    recent.calls_ended([record(key=f"key-{number}") for number in range(MAX_KEYS + 5)])
+    recent.calls_ended(grouped([record(key=f"key-{number}") for number in range(MAX_KEYS + 5)]))
     clock.set_time(NOON + 60)
-    recent.calls_ended([record(key=f"jwt:https://login.example|{number}") for number in range(3)])
+    recent.calls_ended(grouped([record(key=f"jwt:https://login.example|{number}") for number in range(3)]))
     hour = hour_of(clock, recent)
 
     assert (len(hour.minutes[-2].keys), hour.minutes[-2].keys[OTHER].calls) == (MAX_KEYS + 1, 5)
@@ -142,7 +144,9 @@ def test_percentiles_are_exact_to_a_quarter(seconds: float, share: float, clock:
 
 def test_percentiles_are_those_of_all_calls(clock: FakeClock) -> None:
     recent = RecentCalls(clock.time)
-    recent.calls_ended([record(provider="a", first_byte=0.1)] * 90 + [record(provider="a", first_byte=9.0)] * 10)
+    recent.calls_ended(
+        grouped([record(provider="a", first_byte=0.1)] * 90 + [record(provider="a", first_byte=9.0)] * 10)
+    )
     first_bytes = hour_of(clock, recent).of_provider("a")[-1].first_bytes
 
     assert percentile(first_bytes, 0.5) == pytest.approx(0.1, rel=0.25)

@@ -10,7 +10,16 @@ import pytest
 
 from proxy.errors import BadRequest, ProviderFailed, ProviderTimeout, RateLimited, ShuttingDown
 from proxy.telemetry import CallRecord, Observer, Outcome, Telemetry, Tokens
-from proxy.telemetry.events import CallOutcome, CircuitChange, EndedRequest, ModelsChange, RefusedRequest, Request
+from proxy.telemetry.events import (
+    CallGroup,
+    CallOutcome,
+    CircuitChange,
+    EndedRequest,
+    ModelsChange,
+    RefusedRequest,
+    Request,
+    grouped,
+)
 from proxy.telemetry.telemetry import LONG_NAME, MAX_COLLECTED
 
 CHANGE = CircuitChange("a", None, None, "ok", "open")
@@ -46,8 +55,8 @@ class Batches(Observer):
     def requests_ended(self, requests: Sequence[EndedRequest]) -> None:
         self.seen.append(requests)
 
-    def calls_ended(self, calls: Sequence[CallRecord]) -> None:
-        self.seen.append(calls)
+    def calls_ended(self, groups: Sequence[CallGroup]) -> None:
+        self.seen.append(groups)
 
 
 class Faulty(Observer):
@@ -101,7 +110,7 @@ def test_requests_and_calls_are_collected_until_they_are_flushed() -> None:
     batches.flush()
     batches.flush()
 
-    assert batches.seen == [[(("", "", 200, ""), 2.5), (("", "", 401, ""), 2.5)], [call]]
+    assert batches.seen == [[(("", "", 200, ""), 2.5), (("", "", 401, ""), 2.5)], grouped([call])]
 
 
 def test_many_requests_and_many_calls_are_passed_on_at_once() -> None:
@@ -110,7 +119,21 @@ def test_many_requests_and_many_calls_are_passed_on_at_once() -> None:
     for _ in range(MAX_COLLECTED + 1):
         telemetry.request_ended(request(record()))
 
-    assert [len(batch) for batch in batches.seen] == [MAX_COLLECTED, MAX_COLLECTED - 1]
+    requests, (group,) = batches.seen
+    assert isinstance(group, CallGroup)
+    assert (len(requests), group.calls) == (MAX_COLLECTED, MAX_COLLECTED - 1)
+
+
+def test_calls_with_the_same_labels_are_one_group_with_their_sums() -> None:
+    first, other, last = record(), record(), record()
+    first.failovers, first.input_tokens, first.output_tokens, first.seconds, first.first_byte = 1, 20, 3, 1.5, 0.5
+    last.failovers, last.input_tokens, last.output_tokens, last.seconds = 2, 40, 5, 2.5
+    other.outcome, other.is_known = "timeout", True
+
+    assert grouped([first, other, last]) == [
+        CallGroup("alice", "", "", "ok", False, 2, 3, 60, 8, [1.5, 2.5], [0.5]),
+        CallGroup("alice", "", "", "timeout", True, 1, 0, 0, 0, [0.0], []),
+    ]
 
 
 def test_a_call_with_a_long_name_is_passed_on_at_once_and_not_kept() -> None:

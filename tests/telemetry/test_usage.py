@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from proxy.telemetry.days import DAY, HOUR, Days
+from proxy.telemetry.events import grouped
 from proxy.telemetry.usage import Usage, UsageState, total_of
 from proxy.telemetry.usage_query import GROUPS, Labels, PreparedQuery, Query, TooManyTotals, packed, together
 from proxy.telemetry.usage_rows import ClosedRows, Counts, Names, OpenRows
@@ -39,7 +40,7 @@ def totals(
 
 def use(usage: Usage, key: str = "alice", model: str = "m", provider: str = "a", **fields: Any) -> None:
     usage.calls_ended(
-        [record(key=key, model=model, provider=provider, **{"input_tokens": 1, "output_tokens": 2, **fields})]
+        grouped([record(key=key, model=model, provider=provider, **{"input_tokens": 1, "output_tokens": 2, **fields})])
     )
 
 

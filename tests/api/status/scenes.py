@@ -9,6 +9,7 @@ from typing import Any
 from proxy.api.workers import Workers
 from proxy.errors import UpstreamError
 from proxy.server.app import Proxy
+from proxy.telemetry.events import grouped
 from tests.api.status.html import Element, parsed
 from tests.fakes import FakeClock, FakeFetch, Reply, config_of, digest, reply_to, started
 from tests.telemetry.calls import record
@@ -47,8 +48,8 @@ async def failing(fetch: FakeFetch, clock: FakeClock, workers: Workers | None = 
 def call(app: Proxy, **fields: Any) -> None:
     """A call has ended."""
     ended = [record(**{**CALL, **fields})]
-    app.usage.usage.calls_ended(ended)
-    app.usage.recent.calls_ended(ended)
+    app.usage.usage.calls_ended(grouped(ended))
+    app.usage.recent.calls_ended(grouped(ended))
 
 
 async def page_of(app: Proxy, path: str) -> Reply:
