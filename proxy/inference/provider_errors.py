@@ -26,6 +26,7 @@ from proxy.errors import (
 )
 from proxy.inference.circuit import FULL_FOR
 from proxy.inference.error_content import ErrorContent, read_error
+from proxy.inference.error_meaning import is_about_request, is_missing_model, meant_status
 from proxy.inference.error_redaction import Redaction
 from proxy.inference.response.headers import relayed_error_headers
 from proxy.inference.verdict import ErrorResponse, Verdict
@@ -33,35 +34,10 @@ from proxy.telemetry import Outcome
 
 RELAYED_STATUSES = frozenset({400, 404, 409, 410, 413, 415, 422, 424, 429, 451})
 """Statuses of errors about the request, which are relayed to the caller with the provider's message."""
+_NOT_ABOUT_REQUESTS = frozenset({401, 402, 403, 405, 407, 408})
+"""Statuses 4xx about the proxy's credential, account and connection. Others are relayed if they have a message."""
 _LOGGED_STATUSES = frozenset({404, 410})
 """Relayed statuses that can also mean that the configuration is wrong: the provider lacks the model or the endpoint."""
-_FORBIDDEN_CODES = frozenset(
-    {
-        "content_policy_violation", "moderation_blocked", "invalid_prompt",  # OpenAI: refused texts and images
-        "content_filter", "responsibleaipolicyviolation",  # Azure OpenAI, and clones of its filter
-        "unsupported_country_region_territory",  # OpenAI: where it cannot be used
-        "data_inspection_failed", "datainspectionfailed",  # Alibaba Model Studio
-        "sensitivecontentdetected",  # Volcengine Ark
-        "safety", "prohibited_content", "content_blocked", "blocklist", "spii",  # Gemini: reasons of blocked prompts
-        "context_length_exceeded",  # Together reports too long requests with status 403
-    }
-)  # fmt: skip
-"""Codes and types, in lower case, of a 403 that is about the request. Any other 403 is about the proxy's credential."""
-_FORBIDDEN_MEMBERS = ("reasons", "flagged_input")
-"""Members of `error` or of its `metadata` in a 403 of OpenRouter's moderation."""
-_FORBIDDEN_WORDS = ("violates usage guidelines", "SAFETY_CHECK_TYPE_")
-"""Words of a 403 of xAI about the request; its code is the same as for a credential without permission."""
-_NO_CREDIT_CODES = frozenset(
-    {
-        "arrearage", "allocationquota.freetieronly",  # Alibaba Model Studio
-        "insufficient_user_quota", "pre_consume_token_quota_failed",  # One-API, New-API
-        "accountoverdueerror",  # Volcengine Ark
-        "insufficient_quota", "insufficient_credits", "insufficient_balance", "billing_not_active",
-    }
-)  # fmt: skip
-"""Codes and types, in lower case, of a 400 or 403 for an account without credit, which is handled like a 402."""
-_NO_CREDIT_WORDS = ("credit balance is too low", "used all available credits", "account balance is insufficient")
-"""Words in such errors of Anthropic, xAI and SiliconFlow, whose codes are also used for other errors."""
 _SHOULD_RETRY: Mapping[int, bool] = {409: True, 424: True}
 """Statuses for which `x-should-retry` is sent if the provider does not send it. By themselves, SDKs retry 409, 429 and
 5xx, but not 424."""
@@ -69,6 +45,8 @@ _USELESS_RETRIES = frozenset({"insufficient_quota", "billing_hard_limit_reached"
 """Codes of a 429 that a retry does not change: OpenAI reports an account without credit in this way."""
 _TRIP = frozenset({502, 503, 504, 529})
 """Statuses that trip the circuit breaker. Not 500: a single caller can cause it, and would block all others."""
+_UNREACHED = frozenset({521, 522, 523, 525, 526, 530})
+"""Statuses of Cloudflare: it has no connection to the provider's server, which received nothing."""
 _AUTH_FAILED = frozenset({401, 403})
 _UNAVAILABLE = frozenset({503, 529})
 _USELESS = frozenset({501, 505})
@@ -83,26 +61,30 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
         return _classify_failure(failure, failover_on)
     content = read_error(failure.body)
     redaction = Redaction(failure.secrets, failure.credentials, failure.ids, hides_forms=failure.hides_ids)
-    status = 402 if failure.status in (400, 403) and _is_about_credit(content) else failure.status
-    is_about_request = status in RELAYED_STATUSES or (status == 403 and _is_about_request(content))
-    is_relayed = is_about_request or not failure.is_status_known
+    status = meant_status(failure.status, content)
+    is_callers = _is_about_request(status, content)
+    is_missing = status != 429 and is_missing_model(content)
+    is_relayed = is_callers or not failure.is_status_known
     error = relay_error(failure, content, redaction) if is_relayed else map_status(status, failure)
     error.headers = _headers(failure)
     if error.should_retry is None:
-        error.should_retry = _should_retry(failure, content)
-    is_logged = not is_about_request or status in _LOGGED_STATUSES
+        error.should_retry = False if is_callers and status >= 500 else _should_retry(failure, content)
+    is_logged = is_missing or not is_callers or status in _LOGGED_STATUSES
     return Verdict(
         error,
         # An error about the request with status 2xx is the same at another provider, as it is with its own status.
         fail_over=status in failover_on
-        or (failure.is_in_success and not is_about_request and "stream_error" in failover_on),
-        trips=status in _TRIP and failure.is_status_known,
-        outcome="failed" if not is_about_request else "rate_limited" if status == 429 else "rejected",
+        or (is_missing and 404 in failover_on)
+        or (status in _UNREACHED and "no_connection" in failover_on)
+        or (failure.is_in_success and not is_callers and "stream_error" in failover_on),
+        trips=(status in _TRIP or status in _UNREACHED) and failure.is_status_known,
+        outcome="failed" if not is_callers else "rate_limited" if status == 429 else "rejected",
         reason=_reason(failure.status, redaction.log_text(content.message)) if is_logged else "",
         cool_down=(failure.retry_after or 0.0) if status == 429 else 0.0,
         cause=f"an error within a 2xx response (stream_error, status {failure.status})"
         if failure.is_in_success
         else f"status {failure.status}",
+        is_unreachable=status in _UNREACHED,
     )
 
 
@@ -132,25 +114,11 @@ def _is_retryable(error: ApiError) -> bool:
     return error.status in (408, 429) or error.status >= 500
 
 
-def _is_about_request(content: ErrorContent) -> bool:
-    """Whether a 403 is about the request, not about the proxy's credential."""
-    details = content.details
-    metadata = details.get("metadata")
-    named = {**details, **metadata} if isinstance(metadata, dict) else details
-    return (
-        any(named.get(name) for name in _FORBIDDEN_MEMBERS)
-        or not _FORBIDDEN_CODES.isdisjoint(_codes(content))
-        or any(words in content.message for words in _FORBIDDEN_WORDS)
-    )
-
-
-def _is_about_credit(content: ErrorContent) -> bool:
-    """Whether a 400 or a 403 is about the credit of the proxy's account."""
-    return not _NO_CREDIT_CODES.isdisjoint(_codes(content)) or any(each in content.message for each in _NO_CREDIT_WORDS)
-
-
-def _codes(content: ErrorContent) -> Collection[str]:
-    return {str(content.details.get(name)).lower() for name in ("code", "type", "status")}
+def _is_about_request(status: int, content: ErrorContent) -> bool:
+    """Whether an error is about the request, which the caller can correct."""
+    if status in RELAYED_STATUSES or (status in (403, 500) and is_about_request(content)):
+        return True
+    return 400 <= status < 500 and status not in _NOT_ABOUT_REQUESTS and content.message != ""
 
 
 def _headers(failure: ErrorResponse) -> Sequence[Header]:

@@ -552,7 +552,7 @@ OWN_WORDS = {"error": {"message": "max_tokens is too large", "type": "invalid_re
         (402, 502, "provider_credit", "false"),
         (403, 502, "provider_auth", "false"),
         (405, 502, "provider_rejected", "false"),
-        (418, 502, "provider_rejected", "false"),
+        (418, 418, "own", None),
         (301, 502, "provider_rejected", "false"),
         (302, 502, "provider_rejected", "false"),
         (307, 502, "provider_rejected", "false"),
