@@ -137,7 +137,7 @@ def _compressed(body: bytes, coding: str) -> bytes:
 
 
 async def _read(shape: Shape, parts: Iterator[bytes]) -> tuple[int, str]:
-    """Receive and read a body as `proxy.api.inference` does. Returns its size, and why it was rejected."""
+    """Receive and read a body as `proxy.api.inference` does, with limits. Returns its size, and why it was rejected."""
     from proxy.calls import CALLS
     from proxy.errors import ApiError
     from proxy.inference.request.content_coding import decompress
@@ -154,6 +154,7 @@ async def _read(shape: Shape, parts: Iterator[bytes]) -> tuple[int, str]:
     size = len(body)
     try:
         read = await turns.run(parse_body(body, {b"content-type": shape.content_type}, CALLS["/v1/responses"], "", ""))
+        await turns.run(read.estimated_tokens())  # of callers whose tokens are limited
     except ApiError as error:
         return size, error.message
     return size, f"model {read.model}, {len(read.references)} references"

@@ -22,12 +22,19 @@ _MEDIA = frozenset(
     b"audio_url b64_json data fileuri file_data file_id file_uri file_url image_url images url video_url".split()
 )
 """Members whose strings are an image, a file or audio, or refer to one."""
-_COLON = re.compile(rb"[ \t\r\n]*:")
 _NUMBERS = re.compile(rb"[ \t\r\n]*+:?+[ \t\r\n]*+\[[\[ \t\r\n]*+[0-9]")
 """Matches an array of numbers, or an array of such arrays, after the colon of a member.
 
 The quantifiers are possessive: otherwise matching would take quadratic time for long whitespace.
 """
+_BLANKS = (b" ", b"\n", b"\r", b"\t")
+_BACKSLASH = ord("\\")
+_BLANK, _BLANK_OR_BRACKET = re.compile(rb"[ \t\r\n]*+"), re.compile(rb"[\[ \t\r\n]*+")
+_IN_STRING = re.compile(rb'(?:[^"\\]++|(?:\\.)++)*+', re.DOTALL)
+_ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}")
+_LONGEST_ESCAPE = 12
+_PIECE = 64 * 1024
+"""Bytes of a string, or of an array of numbers, that are read at once."""
 _MIN_NUMBERS = 4
 """Bytes after the name of a member without an array of numbers: at most `: [{`, before the next string."""
 _MAX_NAME = 200
@@ -75,14 +82,22 @@ def estimated_tokens(body: bytes) -> Cooperative[int]:
         return estimate_of_short(body)
     at = strings = yielded_at = characters = numbers = media = 0
     name = b""
-    while (start := body.find(b'"', at)) >= 0 and (end := _string_end(body, start)) > 0:
-        at = end
-        if match := _COLON.match(body, end):
-            at = match.end()
-            name = _folded(body[start + 1 : end - 1]) if end - start <= _MAX_NAME else b""
-            numbers += _numbers_at(body, at) if name in _TEXTS else 0
-        elif name in _TEXTS:
-            characters += _length(body[start:end])
+    while (start := body.find(b'"', at)) >= 0:
+        is_text, length = name in _TEXTS, None
+        end = body.find(b'"', start + 1, start + _PIECE)
+        if end < 0 or body[end - 1] == _BACKSLASH:
+            end, length = yield from _read_string(body, start + 1, counts=is_text)
+            if end < 0:
+                break
+        at = colon = end + 1
+        if body[at : at + 1] in _BLANKS:
+            colon = yield from _skip(_BLANK, body, at)
+        if body[colon : colon + 1] == b":":
+            at = colon + 1
+            name = _folded(body[start + 1 : end]) if end - start < _MAX_NAME else b""
+            numbers += (yield from _numbers_at(body, at)) if name in _TEXTS else 0
+        elif is_text:
+            characters += _length(body[start:at]) if length is None else length
         elif name in _MEDIA:
             media += 1
         strings += 1
@@ -90,6 +105,67 @@ def estimated_tokens(body: bytes) -> Cooperative[int]:
             yielded_at = at
             yield
     return tokens_of(characters) + numbers + media * MEDIA_TOKENS
+
+
+def _read_string(body: bytes, at: int, *, counts: bool) -> Cooperative[tuple[int, int]]:
+    """Return where a string ends that is long or has escapes, and its characters if it `counts`.
+
+    `at`: after its first quote. The end is that of its last quote, -1 if it does not end.
+    """
+    characters = 0
+    while True:
+        end = body.find(b'"', at, at + _PIECE)
+        piece = body[at : at + _PIECE if end < 0 else end]
+        is_cut_in_escape = (len(piece) - len(piece.rstrip(b"\\"))) % 2
+        if end >= 0 and is_cut_in_escape:
+            after = _IN_STRING.match(body, at, at + _PIECE).end()  # type: ignore[union-attr]  # matches anything
+            end = after if body[after : after + 1] == b'"' else -1
+            piece = body[at:after]
+        elif is_cut_in_escape:
+            piece = piece[:-1]
+        if end < 0:
+            piece = body[at : _whole_character(body, at + len(piece))]
+        characters += _length(b'"%b"' % piece) if counts else 0
+        if end >= 0 or not piece:
+            return end, characters
+        at += len(piece)
+        yield
+
+
+def _whole_character(body: bytes, at: int) -> int:
+    """Return the end of the character that contains this position, also if it is escaped."""
+    escape = body.rfind(b"\\u", max(0, at - _LONGEST_ESCAPE + 1), at)
+    if escape >= 0 and (match := _ESCAPE.match(body, escape)):
+        at = max(at, match.end())
+    while at < len(body) and body[at] & 0xC0 == 0x80:  # the rest of a character in UTF-8
+        at += 1
+    return at
+
+
+def _skip(signs: re.Pattern[bytes], body: bytes, at: int) -> Cooperative[int]:
+    """Return where the next other sign is."""
+    while (end := signs.match(body, at, at + _PIECE).end()) == at + _PIECE:  # type: ignore[union-attr]
+        at = end
+        yield
+    return end
+
+
+def _numbers_at(body: bytes, at: int) -> Cooperative[int]:
+    """Return how many numbers the array after a colon contains: a text can be given as token ids."""
+    at = yield from _skip(_BLANK, body, at)
+    if body[at : at + 1] != b"[":
+        return 0
+    at = yield from _skip(_BLANK_OR_BRACKET, body, at)
+    if not body[at : at + 1].isdigit():
+        return 0
+    end = body.find(b'"', at)  # of the next member
+    end = body.rfind(b"]", at, end if end >= 0 else len(body))
+    count = 1
+    for start in range(at, end, _PIECE):
+        count += body.count(b",", start, min(start + _PIECE, end))
+        if end - start > _PIECE:
+            yield
+    return count
 
 
 def estimate_of_short(body: bytes) -> int:
@@ -108,7 +184,7 @@ def estimate_of_short(body: bytes) -> int:
         if after[:1] == b":" or after.lstrip()[:1] == b":":
             name = text if not has_escapes and text.islower() else _folded(text)
             if len(after) > _MIN_NUMBERS and name in _TEXTS:
-                numbers += _numbers_at(after, 0)
+                numbers += _numbers_in(after)
         elif name in _TEXTS:
             characters += len(text) if text.isascii() and b"\\" not in text else _length(b'"%b"' % text)
         elif name in _MEDIA:
@@ -148,24 +224,9 @@ def _folded(name: bytes) -> bytes:
     return name if name.islower() else name.lower()
 
 
-def _numbers_at(body: bytes, start: int) -> int:
-    """Return how many numbers the array at this position contains: a text can be given as token ids."""
-    if _NUMBERS.match(body, start) is None:
-        return 0
-    end = body.find(b'"', start)  # of the next member
-    return 1 + body.count(b",", start, body.rfind(b"]", start, end if end >= 0 else len(body)))
-
-
-def _string_end(body: bytes, start: int) -> int:
-    """Return where a string ends, after its quote; 0 if it does not end."""
-    end = start
-    while (end := body.find(b'"', end + 1)) > 0:
-        before = end
-        while body[before - 1] == 0x5C:  # a backslash, which another one escapes
-            before -= 1
-        if (end - before) % 2 == 0:
-            return end + 1
-    return 0
+def _numbers_in(member: bytes) -> int:
+    """Return the same for what follows a name, up to the next one."""
+    return 1 + member.count(b",", 0, member.rfind(b"]")) if _NUMBERS.match(member) else 0
 
 
 def _length(string: bytes) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -138,6 +139,43 @@ def test_bytes_of_any_kind_have_an_estimate(body: bytes) -> None:
 def test_a_long_body_is_read_in_steps() -> None:
     steps = sum(1 for _ in estimated_tokens(msgspec.json.encode({"input": ["a"] * 10_000 + ["b" * 1_000_000] * 3})))
     assert steps >= 13
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"input":"%b"}' % (b"a" * MIB), id="text"),
+        pytest.param(b'{"input":"%b"}' % (b'\\"' * (MIB // 2)), id="escaped quotes"),
+        pytest.param(b'{"input":"%b"}' % (b"\\\\" * (MIB // 2)), id="backslashes"),
+        pytest.param(b'{"input":"%b"}' % (b"\\u0041" * (MIB // 6)), id="escaped letters"),
+        pytest.param(b'{"file_data":"%b"}' % (b"A" * MIB), id="a file"),
+        pytest.param(b'{"input":["%b"]}' % b'","'.join([b"a" * 65_000] * 16), id="texts that are nearly long"),
+        pytest.param(b'{"input":["%b"]}' % b'","'.join([b"a" * 65_000 + b'\\"'] * 16), id="such texts with escapes"),
+        pytest.param(b'{"input":[%b1]}' % (b"1024," * (MIB // 5)), id="numbers"),
+        pytest.param(b'{"input":%b1%b}' % (b"[" * MIB, b"]" * MIB), id="brackets"),
+        pytest.param(b'{"input"%b:1}' % (b" " * MIB), id="blanks before a colon"),
+        pytest.param(b'{"input":%b[1]}' % (b" " * MIB), id="blanks after a colon"),
+        pytest.param(b'{"input":"' + b"a" * MIB, id="no end"),
+    ],
+)
+def test_no_value_is_too_long_for_a_step(body: bytes) -> None:
+    steps = sum(1 for _ in estimated_tokens(body))
+    assert len(body) // (256 * 1024) - 1 <= steps < len(body) // 1024
+
+
+@given(
+    st.lists(st.text(max_size=60) | st.text('"\\\U0001f600é', max_size=60), max_size=5),
+    st.booleans(),
+    st.integers(16, 60),
+)
+def test_texts_in_pieces_have_the_same_estimate(texts: list[str], ascii_only: bool, piece: int) -> None:
+    body = json.dumps({"prompt": [1, 2, 3], "input": texts, "url": texts}, ensure_ascii=ascii_only).encode()
+    padded = b" " * MAX_SPLIT + body
+    with patch("proxy.inference.request.token_estimate._PIECE", piece):
+        assert run_now(estimated_tokens(padded)) == run_now(estimated_tokens(body))
 
 
 def test_a_form_counts_as_one_file_and_a_request_without_a_body_as_nothing() -> None:
