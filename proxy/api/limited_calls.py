@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxy.access import Caller
-from proxy.api.limits import refusal
+from proxy.api.limits import limit_headers, refusal
 from proxy.api.request import RequestHead
 from proxy.asgi import Header
 from proxy.errors import ApiError
@@ -16,7 +16,6 @@ from proxy.inference.turns import Turns
 from proxy.limits.limiter import Admission, Limiter
 from proxy.limits.quota import Quota
 from proxy.telemetry import CallRecord
-from proxy.wire import format_of
 from proxy.wire.limit_headers import PROVIDER_PREFIXES
 
 _MAY_HAVE_WORKED = ("ok", "stream_broken", "client_disconnected", "shut_down", "timeout")
@@ -80,9 +79,9 @@ class LimitedCalls:
         else:
             admission = await limiter.admit(quota.calls, who, estimate)
         if not admission.is_granted:
-            raise refusal(admission, head.path, limiter.time())
+            raise refusal(admission, head, limiter.time())
         text = TextCounter() if counts and generates and call.body.is_stream else None
-        headers = format_of(head.path).limit_headers(admission, limiter.time())
+        headers = limit_headers(admission, head, limiter.time())
         return LimitedCall(limiter, admission, call.record, headers, estimate if generates else 0, text)
 
 

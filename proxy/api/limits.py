@@ -34,17 +34,22 @@ class LimitedLists:
     def _headers(self, admission: Admission, head: RequestHead) -> list[Header]:
         """Raises LimitExceeded."""
         if not admission.is_granted:
-            raise refusal(admission, head.path, self._limiter.time())
-        return format_of(head.path).limit_headers(admission, self._limiter.time())
+            raise refusal(admission, head, self._limiter.time())
+        return limit_headers(admission, head, self._limiter.time())
 
 
-def refusal(admission: Admission, path: str, time: float) -> LimitExceeded:
-    """Return the error of a request that was not admitted. `path`: of the request; `time`: Unix seconds."""
+def refusal(admission: Admission, head: RequestHead, time: float) -> LimitExceeded:
+    """Return the error of a request that was not admitted. `time`: Unix seconds."""
     rejection = admission.rejection
     assert rejection, "checked by the caller"
     error = LimitExceeded(rejection.reason, rejection.wait)
-    error.headers = format_of(path).limit_headers(admission, time)
+    error.headers = limit_headers(admission, head, time)
     return error
+
+
+def limit_headers(admission: Admission, head: RequestHead, time: float) -> list[Header]:
+    """Return the headers that report the limits of a caller, as in the API of the request. `time`: Unix seconds."""
+    return format_of(head.path, head.list_headers).limit_headers(admission, time)
 
 
 def _with_headers(answer: RawResponse | Handler, headers: list[Header]) -> RawResponse | Handler:

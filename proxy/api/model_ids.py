@@ -14,8 +14,8 @@ _ALIAS = "models"
 
 
 class _Body(msgspec.Struct):
-    model: str = ""
-    name: str = ""
+    model: str | None = None
+    name: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Body).decode

@@ -5,7 +5,7 @@ A list is `{"models": [{"name": "models/{id}", "displayName", "inputTokenLimit",
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -79,8 +79,9 @@ def _token_of(model_id: str) -> bytes:
 
 
 def _id_in(token: str) -> str:
+    """Raises BadRequest. Characters that are not those of a token are not ignored: the list would begin again."""
     try:
-        return urlsafe_b64decode(token).decode()
+        return b64decode(token, b"-_", validate=True).decode()
     except ValueError:
         raise BadRequest("pageToken must be the nextPageToken of a response.") from None
 

@@ -277,6 +277,8 @@ async def test_geminis_pages_lead_through_the_whole_list(fetch: FakeFetch, clock
         ("pageSize=1.5", "pageSize must be a whole number."),
         ("pageToken=m", "pageToken must be the nextPageToken of a response."),
         ("pageToken=_w==", "pageToken must be the nextPageToken of a response."),
+        ("pageToken=!!!", "pageToken must be the nextPageToken of a response."),
+        ("pageToken=%22bQ==%22", "pageToken must be the nextPageToken of a response."),
     ],
 )
 async def test_an_invalid_page_is_an_error_in_googles_format(
@@ -386,12 +388,16 @@ async def test_ollamas_tags_have_all_fields_that_its_clients_require(fetch: Fake
     )
 
 
-@pytest.mark.parametrize("field", ["model", "name"])
-async def test_ollamas_show_has_the_facts_of_one_model(field: str, fetch: FakeFetch, clock: FakeClock) -> None:
+@pytest.mark.parametrize(
+    ("field", "more"), [("model", {}), ("name", {}), ("name", {"model": None}), ("model", {"name": None})]
+)
+async def test_ollamas_show_has_the_facts_of_one_model(
+    field: str, more: Mapping[str, None], fetch: FakeFetch, clock: FakeClock
+) -> None:
     pulled(fetch)
 
     async def show(app: Proxy, model: str) -> Any:
-        body = msgspec.json.encode({field: model, "verbose": True})
+        body = msgspec.json.encode({field: model, **more, "verbose": True})
         return (await reply_to(app, "/api/show", method="POST", body=body)).json
 
     async with started(config_of(GEMINI), fetch, clock) as app:

@@ -368,6 +368,15 @@ async def test_list_requests_is_a_limit_of_its_own(clock: FakeClock, fetch: Fake
     assert called.status_code == other.status_code == probe.status_code == 200
 
 
+async def test_limits_of_lists_are_reported_as_in_the_api_of_the_list(clock: FakeClock, fetch: FakeFetch) -> None:
+    async with limited("{list_requests: 1/m}", clock, fetch) as (served, _):
+        headers = {"x-api-key": ALICE, "anthropic-version": "2023-06-01"}
+        answers = [await served.client.get("/v1/models", headers=headers) for _ in range(2)]
+    shown = [{name for name in answer.headers if "ratelimit" in name} for answer in answers]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert shown == [{f"anthropic-ratelimit-requests-{name}" for name in ("limit", "remaining", "reset")}] * 2
+
+
 # -- many clients ------------------------------------------------------------------------------------------------------
 
 

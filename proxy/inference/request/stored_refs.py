@@ -37,7 +37,12 @@ _RETRIEVAL = frozenset(
 )  # fmt: skip
 """Names of objects with tools of Vertex AI."""
 _FILE_URI = frozenset({"file_uri", "fileuri"})
-_URLS = frozenset({"url", "image_url", "file_url", "video_url", "audio_url"})
+_URLS = frozenset(
+    {
+        "url", "image_url", "file_url", "video_url", "audio_url",  # Vertex AI: reads them as the account
+        "outputuriprefix", "output_uri_prefix",  # the same: writes to it
+    }
+)  # fmt: skip
 _PUBLIC_URL = re.compile(r"data:.*|https?://(?P<host>[\w.-]+)(?::\d+)?(?:[/?#].*)?", re.IGNORECASE | re.DOTALL)
 _OF_GOOGLE = re.compile(r"(?:.*[.-])?generativelanguage\.(?:.*\.)?googleapis\.com\.?", re.IGNORECASE)
 """Hosts with the files of Gemini's accounts."""
@@ -86,7 +91,7 @@ def _is_reference(body: bytes, field: Field, fields: Sequence[Field]) -> bool:
         return body.startswith(b"{", start)
     if name in _FILE_URI:  # Gemini: also the address of a public video
         return body.startswith(b'"', start) and _is_stored_file(text_of(body, field))
-    if name in _URLS:  # Vertex AI: reads it with the identity of the account
+    if name in _URLS:
         return _BUCKET.match(body, start) is not None
     if name == "skill_id":  # the account's own skills; those of the provider are public
         return set(texts_of(body, fields, "type")) != {"anthropic"}

@@ -60,6 +60,8 @@ REFERENCES = [
     '"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"gs://b/x"}}]}]',
     '"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url" : "\\u0047s\\u003a//b/x"}}]}]',
     '"messages":[{"role":"user","content":[{"type":"image_url","image_url":"GS://b/x"}]}]',
+    '"generationOutputConfig":{"outputUriPrefix":"gs://b/x/"}',
+    '"generation_output_config":{"output_uri_prefix":"gs:\\/\\/b"}',
 ]
 NO_REFERENCES = [
     '"messages":[{"role":"user","content":"\\"file_id\\": \\"x\\""}]',
