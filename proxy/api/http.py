@@ -46,12 +46,12 @@ def key_in_query(head: RequestHead, error: KeyInQuery) -> ApiError:
 
 
 def error_response(head: RequestHead, error: ApiError) -> RawResponse:
-    """Return an error in the API format of the request; the body of a `RelayedError`, if it has one, is unchanged."""
+    """Return an error in the API format of the request."""
     row = format_of(head.path, head.list_headers)
     if isinstance(error, InvalidKey):
         body, common = _invalid_key(row)
     else:
-        body = error.body if isinstance(error, RelayedError) and error.body else row.error(error)
+        body = row.relayed_error(error) if isinstance(error, RelayedError) and error.body else row.error(error)
         common = error_headers(error)
     headers = [
         *common,

@@ -12,6 +12,7 @@ from msgspec import Struct
 from proxy.decoding import decode_or_none
 from proxy.dialects import describe_body
 from proxy.dialects.diagnosis import BOM, message_in
+from proxy.inference.error_signs import is_error
 
 MAX_BYTES = 256 * 1024
 """Bytes of an error body that are read and relayed."""
@@ -19,7 +20,7 @@ _MAX_MESSAGE = 16 * 1024  # characters of a message that is not relayed in the p
 _GZIP = b"\x1f\x8b"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_WRAPPERS = ("error", "errors", "response", "detail")
+_WRAPPERS = ("error", "errors", "response", "detail", "base_resp")
 """Members that wrap the object with `message`, `code` and `type`."""
 _ENVELOPES = frozenset({"error", "response.failed"})
 """Types of an envelope, which are not types of errors."""
@@ -33,8 +34,14 @@ _STATUSES = {
     "invalid_api_key": 401, "billing_error": 402, "permission_error": 403, "model_not_found": 404,
     "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "rate_limit_exceeded": 429,
     "insufficient_quota": 429, "api_error": 500, "server_error": 500, "timeout_error": 504, "overloaded_error": 529,
+    # Codes of Alibaba Model Studio and New-API.
+    "InvalidParameter": 400, "DataInspectionFailed": 400, "InvalidApiKey": 401, "Arrearage": 402,
+    "insufficient_user_quota": 402, "ModelNotFound": 404, "Throttling": 429, "Throttling.RateQuota": 429,
+    "Throttling.AllocationQuota": 429, "InternalError": 500, "RequestTimeOut": 504,
 }  # fmt: skip
 """Code or type -> the HTTP status that it means."""
+_STATUSES_OF_MINIMAX = {"1002": 429, "1004": 401, "1008": 402, "1026": 400, "1039": 429, "2013": 400, "2049": 401}
+"""`status_code` in `base_resp` -> the HTTP status that it means."""
 
 
 class ErrorContent(Struct, frozen=True):
@@ -80,22 +87,37 @@ def decompressed(body: bytes) -> bytes:
         return b""
 
 
-_ERROR_FIRST = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"(?:error|type|user_id|request_id)"\s*:')
-_BESIDE_ERROR = frozenset({"error", "type", "user_id", "request_id", "status", "success"})
-"""Members next to `error` in an object that is nothing but an error."""
+_ERROR_FIRST = re.compile(
+    rb"""(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*"(?:errors?|error_(?:code|msg)|type|user_id|request_id|code|message|msg|status
+      |success|detail|base_resp|object"\s*:\s*"error)["]""",
+    re.VERBOSE,
+)
+"""How a body that is nothing but an error usually begins."""
+_ERROR_MEMBER = re.compile(rb'"(?:error|base_resp)"\s*:\s*[^n\s]')
+_MAX_OTHER = 8 * 1024
+"""Bytes of a body that is nothing but an error, but begins as an answer does."""
+_FIRST_ITEM = 256
+"""Bytes in which the first choice, item or vector of an answer begins."""
 
 
 def only_error(body: bytes) -> ErrorContent | None:
-    """Return the content of a body with status 2xx that is nothing but an error; None for any other body.
-
-    Responses with further members are answers: those of OpenAI's Responses API have an `error`, which may be null.
-    """
-    if not _ERROR_FIRST.match(body) or len(body) > MAX_BYTES:
+    """Return the content of a body with status 2xx that is nothing but an error; None for any other body."""
+    if not _may_be_error(body):
         return None
     payload = decode_or_none(body.removeprefix(BOM))
-    if not isinstance(payload, dict) or not payload.get("error") or not payload.keys() <= _BESIDE_ERROR:
+    first = payload[0] if isinstance(payload, list) and payload else payload
+    if not isinstance(first, dict) or not is_error(first):
         return None
     return _of_json(payload, body.removeprefix(BOM))
+
+
+def _may_be_error(body: bytes) -> bool:
+    """A quick test: it is made for every response."""
+    if _ERROR_FIRST.match(body):
+        return len(body) <= MAX_BYTES
+    if body.find(b"[{", 0, _FIRST_ITEM) >= 0 or len(body) > _MAX_OTHER:  # nearly all answers
+        return False
+    return _ERROR_MEMBER.search(body) is not None
 
 
 def _of_json(payload: Any, body: bytes) -> ErrorContent:
@@ -133,6 +155,8 @@ def _status(details: Mapping[str, Any]) -> int | None:
     for value in named:
         if re.fullmatch("[45][0-9][0-9]", value):
             return int(value)
+    if "status_msg" in details:
+        return _STATUSES_OF_MINIMAX.get(str(details.get("status_code")))
     return next((_STATUSES[value] for value in named if value in _STATUSES), None)
 
 

@@ -12,7 +12,8 @@ import msgspec
 
 from proxy.calls import CALLS
 from proxy.catalog import Model
-from proxy.errors import ApiError, BadRequest
+from proxy.decoding import decode_or_none
+from proxy.errors import ApiError, BadRequest, RelayedError
 from proxy.wire.encoder import encode
 from proxy.wire.facts import facts_of, fields_of, rfc3339
 from proxy.wire.format import BASE_PATHS, Format
@@ -38,6 +39,19 @@ _ERROR_TYPES = {
 def anthropic_error(error: ApiError) -> bytes:
     """Return the body of an error as Anthropic's SDKs read it."""
     return encode({"type": "error", "error": {"type": _error_type(error), "message": error.message}})
+
+
+def relayed_error(error: RelayedError) -> bytes:
+    """Return a provider's error, with `type`: servers with several APIs send the errors of OpenAI's or their own."""
+    payload = decode_or_none(error.body)
+    details = payload.get("error") if isinstance(payload, dict) else None
+    if not isinstance(details, dict):
+        return anthropic_error(error)
+    if payload.get("type") == "error":
+        return error.body
+    kind = details.get("type")
+    fields = {"type": kind if kind and isinstance(kind, str) else _error_type(error), "message": error.message}
+    return encode({"type": "error", "error": {**details, **fields}})
 
 
 def error_event_data(error: ApiError, number: int) -> bytes:
@@ -140,6 +154,7 @@ FORMAT = Format(
     list_header=b"anthropic-version",
     lists=ListFormat(model_info, list_page, list_query, api="anthropic"),
     error=anthropic_error,
+    relayed_error=relayed_error,
     error_event_name=b"error",
     error_event_data=error_event_data,
     request_id_headers=(b"x-request-id", b"request-id"),

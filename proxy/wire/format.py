@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.asgi import Header
-from proxy.errors import ApiError
+from proxy.errors import ApiError, RelayedError
 from proxy.limits.limiter import Admission
 from proxy.wire.limit_headers import openai_limit_headers
 from proxy.wire.lists import ListFormat
@@ -15,6 +15,10 @@ BASE_PATHS = ("/v1", "", "/v1/models", "/models")
 """The paths in which a client's `base_url` may end. Lists and calls are served below each of them."""
 LIST_PATHS = ("/v1/models", "/models")
 """The paths of model lists that several formats share; `{path}/{id}` is a single model."""
+
+
+def _unchanged(error: RelayedError) -> bytes:
+    return error.body
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Format:
     """Returns whether a request with this path uses the format."""
     error: Callable[[ApiError], bytes]
     """Returns the body of an error response."""
+    relayed_error: Callable[[RelayedError], bytes] = _unchanged
+    """Returns the body of an error that a provider sent as a JSON object, perhaps in the format of another API."""
     list_header: bytes = b""
     """A header whose presence selects the format where several have the same paths: for model lists."""
     list_header_value: bytes = b""

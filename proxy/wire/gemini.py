@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from proxy.calls import GEMINI_VERSION, NATIVE_CALLS
 from proxy.catalog import Model
-from proxy.errors import ApiError, BadRequest, whole_seconds
+from proxy.decoding import decode_or_none
+from proxy.errors import ApiError, BadRequest, RelayedError, whole_seconds
 from proxy.wire.encoder import encode
 from proxy.wire.facts import all_fields, facts_of, fields_of
 from proxy.wire.format import Format
@@ -44,6 +45,13 @@ def gemini_error(error: ApiError) -> bytes:
         details.append({"@type": f"{_TYPES}RetryInfo", "retryDelay": f"{whole_seconds(error.retry_after)}s"})
     status = _STATUSES.get(error.status, "INVALID_ARGUMENT" if error.status < 500 else "UNAVAILABLE")
     return encode({"error": {"code": error.status, "message": error.message, "status": status, "details": details}})
+
+
+def relayed_error(error: RelayedError) -> bytes:
+    """Return a provider's error. Google's SDKs cannot read one whose `error` is no object."""
+    payload = decode_or_none(error.body)
+    is_own = isinstance(payload, dict) and isinstance(payload.get("error"), dict)
+    return error.body if is_own else gemini_error(error)
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------
@@ -116,6 +124,7 @@ FORMAT = Format(
     "gemini",
     recognizes=_recognizes,
     error=gemini_error,
+    relayed_error=relayed_error,
     list_header=b"x-goog-api-key",
     key_header="x-goog-api-key",
     lists=ListFormat(gemini_model, list_page, list_query, paths=(GEMINI_VERSION + "/models",), api="gemini"),

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from proxy.catalog import Model
+from proxy.decoding import decode_or_none
 from proxy.dialects.known_facts import Capability, Facts
-from proxy.errors import ApiError
+from proxy.errors import ApiError, RelayedError
 from proxy.wire.encoder import encode
 from proxy.wire.facts import all_fields, facts_of, fields_of, rfc3339
 from proxy.wire.format import Format
@@ -34,6 +35,13 @@ _NAMES = frozenset(
 def ollama_error(error: ApiError) -> bytes:
     """Return the body of an error as Ollama's clients read it."""
     return encode({"error": error.message})
+
+
+def relayed_error(error: RelayedError) -> bytes:
+    """Return a provider's error. Ollama's clients cannot read one whose `error` is an object."""
+    payload = decode_or_none(error.body)
+    is_own = isinstance(payload, dict) and isinstance(payload.get("error"), str)
+    return error.body if is_own else ollama_error(error)
 
 
 def listed_model(model: Model) -> bytes:
@@ -96,6 +104,7 @@ FORMAT = Format(
     "ollama",
     recognizes=_recognizes,
     error=ollama_error,
+    relayed_error=relayed_error,
     lists=ListFormat(
         listed_model,
         whole(b'{"models":[', b"]}"),

@@ -481,6 +481,18 @@ async def test_an_error_as_the_first_line_of_a_stream_is_sent_to_the_next_provid
         assert (response.content, len(up.requests)) == (b"".join(in_lines(*LINES)), 2)
 
 
+@pytest.mark.parametrize("separator", [b"\n", b"", b",\n"])
+async def test_an_error_as_the_first_item_of_an_array_gets_its_status(
+    separator: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    error = {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED"}
+    script = json_stream(b"[" + msgspec.json.encode({"error": error}) + separator, b"]")
+    async with calling(fetch, clock, script) as (served, _):
+        path = "/v1beta/models/flash:streamGenerateContent"
+        response = await served.client.post(path, json=CONTENTS, headers=GEMINI)
+        assert (response.status_code, response.json()) == (429, {"error": error})
+
+
 async def test_no_response_shows_the_target_of_a_virtual_model(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, replies(generated())) as (served, up):
         response = await served.client.post("/v1beta/models/smart:generateContent", json=CONTENTS, headers=GEMINI)

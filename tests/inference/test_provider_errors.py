@@ -477,9 +477,43 @@ def test_x_should_retry_is_the_providers_unless_a_retry_is_useless(
         pytest.param({"error": {"code": "429", "message": "no"}, "user_id": "u"}, 429, id="a code as a text"),
         pytest.param({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}, 529, id="a type"),
         pytest.param({"error": {"status": "NOT_FOUND", "message": "no"}}, 404, id="a name of a status"),
+        pytest.param([{"error": {"status": "RESOURCE_EXHAUSTED", "message": "no"}}], 429, id="Gemini's array"),
+        pytest.param({"object": "error", "message": "no", "type": "NotFoundError", "code": 404}, 404, id="vLLM"),
+        pytest.param({"code": 500004, "message": "no", "error": {"code": "429", "message": "no"}}, 429, id="ctyun"),
+        pytest.param({"success": False, "message": "no", "data": None, "code": 500}, 500, id="New-API"),
+        pytest.param({"base_resp": {"status_code": 1008, "status_msg": "no"}}, 402, id="MiniMax"),
+        pytest.param(
+            {
+                "id": "1",
+                "choices": None,
+                "usage": {"total_tokens": 0},
+                "base_resp": {"status_code": 1002, "status_msg": "no"},
+            },
+            429,
+            id="MiniMax with an id",
+        ),
+        pytest.param({"base_resp": {"status_code": 1, "status_msg": "no"}}, None, id="MiniMax with another code"),
+        pytest.param({"code": "InvalidApiKey", "message": "no", "request_id": "r"}, 401, id="Model Studio"),
+        pytest.param(
+            {"request_id": "r", "code": "Throttling.RateQuota", "message": "no"}, 429, id="Model Studio, limit"
+        ),
+        pytest.param({"error_code": 17, "error_msg": "no"}, None, id="Qianfan"),
+        pytest.param({"code": 20012, "message": "no", "data": None}, None, id="SiliconFlow"),
+        pytest.param({"detail": "no"}, None, id="FastAPI"),
+        pytest.param(
+            {"success": False, "errors": [{"code": 7003, "message": "no"}], "result": None}, None, id="Cloudflare"
+        ),
+        pytest.param(
+            {"id": "c1", "model": "m", "error": {"code": 502, "message": "no"}}, 502, id="OpenRouter with an id"
+        ),
+        pytest.param(
+            {"id": "", "object": "chat.completion", "choices": [], "error": {"code": 503, "message": "no"}},
+            503,
+            id="a completion without choices",
+        ),
     ],
 )
-def test_a_body_with_nothing_but_an_error_names_its_status(body: object, status: int) -> None:
+def test_a_body_with_nothing_but_an_error_names_its_status(body: object, status: int | None) -> None:
     content = only_error(b" \n" + msgspec.json.encode(body))
 
     assert content is not None
@@ -502,9 +536,21 @@ def test_an_error_without_a_status_is_relayed_with_its_message_as_502_and_trips_
         pytest.param(b'{"error":null,"id":"resp_1","output":[]}', id="a response"),
         pytest.param(b'{"error":null}', id="null"),
         pytest.param(b'{"error":{"code":"x"},"id":"resp_1","status":"failed","output":[]}', id="a failed response"),
-        pytest.param(b'{"id":"c1","choices":[],"error":{"code":502}}', id="a completion"),
+        pytest.param(b'{"id":"b1","object":"batch","status":"failed","errors":{"data":[{"code":"x"}]}}', id="a batch"),
+        pytest.param(b'{"id":"t1","status":"failed","error":"no"}', id="a failed task"),
+        pytest.param(b'{"id":"c1","choices":[{"error":{"code":502}}],"error":{"code":502}}', id="a part of an answer"),
+        pytest.param(b'{"code":0,"message":"ok","data":null}', id="a success"),
+        pytest.param(b'{"code":200,"message":"done"}', id="a success with a status"),
+        pytest.param(b'{"code":"Success","message":"no news"}', id="a success with a name"),
+        pytest.param(b'{"success":true,"message":"deleted"}', id="a success with a flag"),
+        pytest.param(b'{"base_resp":{"status_code":0,"status_msg":"success"}}', id="a success of MiniMax"),
+        pytest.param(b'{"status":"success"}', id="a status"),
+        pytest.param(b'{"message":{"content":""},"done":true}', id="an answer of Ollama"),
+        pytest.param(b'{"object":"list","data":[]}', id="an empty list"),
+        pytest.param(b'{"detail":"high","url":"x"}', id="a detail of something"),
         pytest.param(b'{"error":{"code":502}', id="no JSON"),
-        pytest.param(b'[{"error":{"code":502}}]', id="an array"),
+        pytest.param(b'[{"error":null,"id":"a"}]', id="an array"),
+        pytest.param(b'["error"]', id="an array of texts"),
         pytest.param(b'{"error":"' + b"x" * MAX_BYTES + b'"}', id="a long body"),
     ],
 )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from proxy.decoding import decode_or_none
+from proxy.inference.error_signs import is_error
 from proxy.inference.response.content import BOM
 
 MAX_HELD = 64 * 1024
@@ -95,7 +96,7 @@ def _kind(name: str, data: bytes) -> _Kind:
     batch = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     if any(map(_has_output, batch)):
         return "output"
-    if not _ERRORS.isdisjoint(types) or payload.get("error"):
+    if not _ERRORS.isdisjoint(types) or payload.get("error") or is_error(payload):
         return "error"
     is_first_chunk = isinstance(choices, list) and not payload.get("usage")
     is_finished = any(choice.get("finish_reason") for choice in batch)

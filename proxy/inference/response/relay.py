@@ -207,7 +207,7 @@ class Relay:
         """Stream JSON that is too long to be buffered, or whose values arrive one by one, in lines or in an array."""
         renamer, begin = self._json_renamer(), b"".join(parts)
         if self._format.items:
-            if error := self._call.error_in(begin.partition(b"\n")[0]):
+            if error := self._call.error_in(_first_item(begin)):
                 raise error
             headers = [*headers, *STREAM_HEADERS]
         await self._start(headers if renamer.renames or self._format.items else self._with_length(headers))
@@ -278,6 +278,12 @@ class Relay:
             text.read_lines(lines)
 
         return read_lines
+
+
+def _first_item(begin: bytes) -> bytes:
+    """Return the first object of a stream of lines or of an array, if it is an error: nothing follows it."""
+    text = begin.removeprefix(BOM).strip()
+    return text[1:].rstrip(b"], \r\n\t") if text.startswith(b"[") else text.partition(b"\n")[0]
 
 
 def _has_lines(json: bytes) -> bool | None:

@@ -54,6 +54,10 @@ ERRORS = {
     "that of responses": data({"type": "response.failed", "response": {"error": {"code": "server_error"}}}),
     "text": b"event: error\ndata: no worker\n\n",
     "an object without a field": b'{"error": {"message": "no worker"}}\n',
+    "vLLM's": data({"object": "error", "message": "no worker", "code": 400}),
+    "Model Studio's": data({"code": "Throttling", "message": "no worker", "request_id": "r"}),
+    "New-API's": data({"success": False, "message": "no worker"}),
+    "MiniMax's": data({"choices": None, "base_resp": {"status_code": 1002, "status_msg": "no worker"}}),
 }
 
 
