@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from io import BytesIO
+from typing import NamedTuple
 
 from proxy.access import Caller
 from proxy.api.limited_calls import LimitedCall, LimitedCalls
 from proxy.api.models import view_of
 from proxy.api.paths import is_azure_path
 from proxy.api.request import RequestHead
+from proxy.api.request_body import read_body
 from proxy.asgi import Header, Receive, Send
 from proxy.calls import CallPath
 from proxy.config import Config
-from proxy.errors import ApiError, ApiNotSupported, BodyTooLarge, Forbidden, InvalidKey, ModelListIncomplete
+from proxy.errors import ApiError, ApiNotSupported, Forbidden, InvalidKey, ModelListIncomplete
 from proxy.inference.body_memory import Lease
 from proxy.inference.call import Call
 from proxy.inference.deadline import CallScope, ClientDisconnected, watch_receive
@@ -38,13 +39,22 @@ from proxy.wire import format_of
 
 _BEFORE_HEAD = 2
 """Comments begin after this many times `sse_keepalive` if no provider has responded: then its status cannot be sent."""
-_FIRST_PART = 64 * 1024
-"""Bytes that are reserved for a body of unknown length before it is read."""
 _ID = "{id}"
 _CALLS_NEED_KEYS = (
     "This proxy has no API keys configured, so clients can list models but cannot call them; "
     "its administrator can add `keys:`, or set `call: true` in the group `default`."
 )
+
+
+class _Route(NamedTuple):
+    """How the calls of one route are read and relayed."""
+
+    call: CallPath
+    stream_format: StreamFormat
+    default_model: str
+    """The model of a request without one; "" for none."""
+    has_id: bool
+    """Whether the path names the model."""
 
 
 class Inference:
@@ -61,12 +71,16 @@ class Inference:
     ) -> None:
         """`calls`: by route of a request; `monotonic`: the clock of records of calls."""
         self._monotonic = monotonic
-        self._calls = calls
-        self._stream_formats = {path: stream_format_of(call, format_of(path)) for path, call in calls.items()}
-        self._default_models = {
-            path: config.server.default_models.get(call.name, call.default_model) for path, call in calls.items()
+        default_models = config.server.default_models
+        self._routes = {
+            route: _Route(
+                call,
+                stream_format_of(call, format_of(route)),
+                default_models.get(call.name, call.default_model),
+                has_id=_ID in call.path,
+            )
+            for route, call in calls.items()
         }
-        """Route of a request -> the model of a request without one; "" for none."""
         self._store = store
         self._forwarder = forwarder
         self._ledger = resources.ledger
@@ -90,12 +104,13 @@ class Inference:
 
     async def __call__(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
         """Forward a call and relay its response. Raises ApiError while nothing was sent."""
-        record = head.begin_call(self._calls[head.route].api)
+        route = self._routes[head.route]
+        record = head.begin_call(route.call.api)
         self.check_may_call(caller)
         lease = self.body_memory.lease(caller.identity)
         try:
-            call = await self._read_call(head, record, caller, receive, lease)
-            await self.forward(call, head, caller, receive, send, self._stream_formats[head.route], lease)
+            call = await self._read_call(head, route, record, caller, receive, lease)
+            await self.forward(call, head, caller, receive, send, route.stream_format, lease)
         except ClientDisconnected:
             record.disconnected()
             return
@@ -116,21 +131,20 @@ class Inference:
         raise Forbidden("This API key can list models but cannot call them." if caller.name else _CALLS_NEED_KEYS)
 
     async def _read_call(
-        self, head: RequestHead, record: CallRecord, caller: Caller, receive: Receive, lease: Lease
+        self, head: RequestHead, route: _Route, record: CallRecord, caller: Caller, receive: Receive, lease: Lease
     ) -> Call:
         """Raises ApiError and ClientDisconnected."""
         key = caller.identity
         headers, forwarded = split_headers(head.headers, key)
-        content = await self._read_body(head, headers, receive, lease)
+        content = await read_body(head, headers, receive, lease, self._server.max_request)
         head.has_body = False  # the body was read, so the connection can be reused
         record.bytes_in = len(content)
         if coding := headers.get(b"content-encoding"):
             content = await self._turns.run(decompress(content, coding, self._server.max_request, lease.grow))
             lease.shrink_to(len(content))
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
-        path = self._calls[head.route]
-        path_model = head.path_params["id"] if _ID in path.path else head.path_model
-        default_model = self._default_models[head.route]
+        path, default_model = route.call, route.default_model
+        path_model = head.path_params["id"] if route.has_id else head.path_model
         if default_model and not await _is_known(view, default_model):
             default_model = ""
         body = await self._turns.run(parse_body(content, headers, path, path_model, default_model))
@@ -159,46 +173,9 @@ class Inference:
         """Read a body that is not used. Raises BodyTooLarge, ServerBusy and ClientDisconnected."""
         lease = self.body_memory.lease(caller.identity)
         try:
-            await self._read_body(head, headers, receive, lease)
+            await read_body(head, headers, receive, lease, self._server.max_request)
         finally:
             lease.release()
-
-    async def _read_body(
-        self, head: RequestHead, headers: Mapping[bytes, bytes], receive: Receive, lease: Lease
-    ) -> bytes:
-        """Raises BodyTooLarge, ServerBusy and ClientDisconnected."""
-        limit = self._server.max_request
-        whole = head.connection.whole_body() if head.connection else None
-        if whole is not None:  # true for most bodies
-            if len(whole) > limit:
-                raise BodyTooLarge(limit)
-            if not lease.take(len(whole)):
-                await lease.reserve(len(whole))
-            return whole
-        announced = int(headers.get(b"content-length", _FIRST_PART))
-        if announced > limit:
-            raise BodyTooLarge(limit)
-        if not lease.take(announced):
-            await lease.reserve(announced)
-        content: BytesIO | None = None
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnected
-            part = message.get("body", b"")
-            size = len(part) + (content.tell() if content else 0)
-            if size > limit:
-                raise BodyTooLarge(limit)
-            if size > lease.size:
-                lease.grow(size - lease.size)
-            more = message.get("more_body", False)
-            if content is None:
-                if not more:
-                    return bytes(part)
-                content = BytesIO()
-            content.write(part)
-            if not more:
-                return content.getvalue()  # without a copy, unlike a join of all parts
 
     async def forward(
         self,

@@ -137,6 +137,8 @@ class Relay:
         await self._client.start()
 
     async def _relay_json(self, headers: list[Header], head: bytes) -> Outcome:
+        if self._response.is_over and not self._format.items:  # true for most responses
+            return await self._relay_whole_json(headers, head)
         if self._format.items == "array" and head.removeprefix(BOM).lstrip().startswith(b"["):
             return await self._stream_json(headers, [head])
         parts, part = [head], head
@@ -161,7 +163,9 @@ class Relay:
             if not is_json(b"".join(parts).removeprefix(BOM)):
                 raise
             self._response.close()  # the response is complete, only its framing is not
-        body = b"".join(parts)
+        return await self._relay_whole_json(headers, b"".join(parts))
+
+    async def _relay_whole_json(self, headers: list[Header], body: bytes) -> Outcome:
         if error := self._call.error_in(body):
             raise error
         json = body.removeprefix(BOM)
