@@ -6,7 +6,8 @@ Add new codes and messages of providers to the tables of this module.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from proxy.inference.error_content import ErrorContent
 
@@ -68,6 +69,7 @@ _MISSING_MODEL_WORDS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """Words in the messages of such errors; providers send them with the statuses 400, 403, 404, 410, 422, 500 and 503."""
+_DELAY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
 _READ = 400  # characters of a message that are searched
 
 
@@ -103,12 +105,23 @@ def is_missing_model(content: ErrorContent) -> bool:
     )
 
 
+def retry_delay(content: ErrorContent) -> float | None:
+    """Return the seconds after which an error of Google's APIs recommends a retry, None for any other error."""
+    for each in _details_of(content):
+        delay = each.get("retryDelay")
+        if isinstance(delay, str) and (seconds := _DELAY.fullmatch(delay)):
+            return float(seconds[1])
+    return None
+
+
 def codes_of(content: ErrorContent) -> Collection[str]:
     """Return the codes and types of an error, and the reasons that errors of Google's APIs contain, in lower case."""
     details = content.details
     codes = {str(details.get(name)).lower() for name in ("code", "type", "status")}
-    reasons = details.get("details")
-    for each in reasons if isinstance(reasons, list) else ():
-        if isinstance(each, dict) and isinstance(each.get("reason"), str):
-            codes.add(each["reason"].lower())
-    return codes
+    return codes | {reason.lower() for each in _details_of(content) if isinstance(reason := each.get("reason"), str)}
+
+
+def _details_of(content: ErrorContent) -> Iterator[Mapping[str, Any]]:
+    """Yield the objects with which Google's APIs explain an error."""
+    details = content.details.get("details")
+    yield from (each for each in (details if isinstance(details, list) else ()) if isinstance(each, dict))

@@ -26,7 +26,7 @@ from proxy.errors import (
 )
 from proxy.inference.circuit import FULL_FOR
 from proxy.inference.error_content import ErrorContent, read_error
-from proxy.inference.error_meaning import is_about_request, is_missing_model, meant_status
+from proxy.inference.error_meaning import is_about_request, is_missing_model, meant_status, retry_delay
 from proxy.inference.error_redaction import Redaction
 from proxy.inference.response.headers import relayed_error_headers
 from proxy.inference.verdict import ErrorResponse, Verdict
@@ -60,6 +60,8 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
     if isinstance(failure, UpstreamError):
         return _classify_failure(failure, failover_on)
     content = read_error(failure.body)
+    if failure.retry_after is None and (delay := retry_delay(content)) is not None:
+        failure = msgspec.structs.replace(failure, retry_after=delay)
     redaction = Redaction(failure.secrets, failure.credentials, failure.ids, hides_forms=failure.hides_ids)
     status = meant_status(failure.status, content)
     is_callers = _is_about_request(status, content)

@@ -16,11 +16,13 @@ from proxy.errors import UpstreamError
 from proxy.upstream.credentials import keys_of, secrets_of
 from proxy.upstream.errors import seconds_to_wait
 from proxy.upstream.exchange import Incoming
+from proxy.upstream.limit_resets import seconds_until_reset
 from proxy.upstream.masking import Mask
 from proxy.upstream.transport import Gunzip, is_gzip
 
 FAILURES = (aiohttp.ClientError, OSError, ValueError)
 """What aiohttp and sockets raise."""
+_RATE_LIMITED = 429
 _RETRY_AFTER = frozenset({b"retry-after", b"retry-after-ms"})
 _REQUEST_ID_HEADERS = (
     b"x-request-id",  # OpenAI, OpenRouter, Groq, Mistral, vLLM and most others
@@ -149,13 +151,19 @@ class UpstreamResponse:
         return b""
 
     def retry_after(self, now: float) -> float | None:
-        """Seconds to wait from `Retry-After-Ms` or `Retry-After`, None without a valid one. `now` is Unix seconds."""
+        """Seconds to wait from `Retry-After-Ms`, `Retry-After` or the reset of a rate limit, None without a valid one.
+
+        `now` is Unix seconds.
+        """
         if self._wait is not None:
             return self._wait
         milliseconds = self._headers.get(b"retry-after-ms", b"")
         if milliseconds.isdigit():
             return int(milliseconds[:12]) / 1000
-        return seconds_to_wait([v.decode("latin-1") for name, v in self.raw_headers if name == b"retry-after"], now)
+        sent = [value.decode("latin-1") for name, value in self.raw_headers if name == b"retry-after"]
+        if (seconds := seconds_to_wait(sent, now)) is not None or self.status != _RATE_LIMITED:
+            return seconds
+        return seconds_until_reset(self.raw_headers, now)
 
     def replace_retry_after(self, seconds: float) -> None:
         """Replace what the provider sent for one API key by the seconds until any of them can be used."""

@@ -8,8 +8,8 @@ from functools import lru_cache
 from proxy.asgi import Header
 from proxy.limits.limiter import Admission
 
-PROVIDER_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
-"""Names of headers with which providers report limits."""
+PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b"ratelimit-", b"anthropic-ratelimit-")
+"""How the names of headers begin with which providers report limits."""
 
 
 def openai_limit_headers(admission: Admission, time: float) -> list[Header]:

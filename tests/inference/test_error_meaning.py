@@ -129,3 +129,19 @@ def test_an_edge_whose_connection_to_the_provider_broke_is_not(status: int) -> N
     verdict = classify(ErrorResponse(status), FAILOVER_ON)
 
     assert (verdict.fail_over, verdict.is_unreachable) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"), [("31s", 31.0), ("31.5s", 31.5), ("31", None), ("soon", None), (31, None)]
+)
+def test_the_retry_delay_of_googles_errors_is_a_retry_after(delay: object, seconds: float | None) -> None:
+    details = [{"@type": "type.googleapis.com/google.rpc.Help"}, {"retryDelay": delay}]
+    verdict = verdict_on(429, {"error": {"code": 429, "message": "quota", "details": details}})
+
+    assert (verdict.error.retry_after, verdict.cool_down) == (seconds, seconds or 0.0)
+
+
+def test_retry_after_wins_over_the_retry_delay() -> None:
+    body = msgspec.json.encode({"error": {"details": [{"retryDelay": "31s"}]}})
+
+    assert classify(ErrorResponse(429, body, retry_after=7.0), ()).cool_down == 7.0

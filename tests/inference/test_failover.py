@@ -299,6 +299,16 @@ async def test_a_cool_down_affects_one_model_of_one_provider(fetch: FakeFetch, c
         assert [(await served.call(model)).status_code for model in ("m", "only-a", "m")] == [429, 200, 429]
 
 
+async def test_the_reset_of_an_exhausted_rate_limit_is_a_retry_after(fetch: FakeFetch, clock: FakeClock) -> None:
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "20s"}
+    first = replies({"error": {"message": "slow down"}}, 429, headers)
+    async with calling(fetch, clock, in_sequence(first, FINE)) as (served, (provider,)):
+        answer = await served.call()
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "20")
+        assert answer.headers["x-ratelimit-reset-requests"] == "20s"
+        assert ((await served.call()).status_code, len(provider.requests)) == (429, 1)
+
+
 async def test_a_429_without_retry_after_causes_no_cool_down(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, in_sequence(LIMITED, FINE)) as (served, _):
         first = await served.call()

@@ -9,6 +9,7 @@ from functools import lru_cache
 from proxy.asgi import Header
 from proxy.inference.response.rename import is_own
 from proxy.patterns import Matcher
+from proxy.wire.limit_headers import PROVIDER_PREFIXES
 
 _TYPE = b"content-type"
 _OF_BODIES = frozenset({_TYPE, b"content-disposition"})
@@ -21,7 +22,6 @@ _RELAYED = _OF_BODIES | {
     b"x-codex-turn-state",
     b"x-reasoning-included",
 }
-_RATE_LIMITS = (b"x-ratelimit-", b"anthropic-ratelimit-")
 _MODEL = b"openai-model"
 _OTHER_TYPE = b"application/octet-stream"
 _PASSED_TYPE = re.compile(
@@ -84,7 +84,7 @@ def _relayed_name(raw_name: bytes) -> bytes:
     Cached, because providers send the same headers with every response.
     """
     name = raw_name.lower()
-    return name if name in _RELAYED or name == _MODEL or name.startswith(_RATE_LIMITS) else b""
+    return name if name in _RELAYED or name == _MODEL or name.startswith(PROVIDER_PREFIXES) else b""
 
 
 @lru_cache(maxsize=256)

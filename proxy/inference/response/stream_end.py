@@ -13,7 +13,8 @@ from proxy.inference.response.events import EventObject, event_objects, last_eve
 
 LAST_TYPES = frozenset(
     {
-        "message_stop", "response.completed", "response.failed", "response.incomplete", "error", "speech.audio.done",
+        "message_stop", "response.completed", "response.failed", "response.incomplete", "response.cancelled",
+        "response.done", "error", "speech.audio.done",
         "transcript.text.done", "image_generation.completed", "image_edit.completed",
     }
 )  # fmt: skip
@@ -95,6 +96,8 @@ class StreamEnd:
 
 def _is_last(event: EventObject) -> bool:
     if event.name.decode("utf-8", "replace") in LAST_TYPES or _member(event, "error"):
+        return True
+    if _object(_member(event, "promptFeedback")).get("blockReason"):  # Gemini: nothing was generated
         return True
     event_type = _member(event, "type")
     return isinstance(event_type, str) and event_type in LAST_TYPES

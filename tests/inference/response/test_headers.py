@@ -23,15 +23,19 @@ def test_only_listed_printable_headers_are_relayed_with_names_in_lower_case() ->
     ]
 
 
-def test_rate_limits_of_both_apis_are_relayed() -> None:
+def test_rate_limits_are_relayed_whatever_their_names() -> None:
     raw = [
         (b"x-ratelimit-limit-requests", b"5"),
         (b"X-RateLimit-Reset", b"1767225600"),
         (b"anthropic-ratelimit-input-tokens-remaining", b"9"),
+        (b"RateLimit-Reset", b"30"),
+        (b"X-RateLimitBySize-Remaining-Minute", b"5"),
+        (b"X-Rate-Limit-Limit", b"6"),
         (b"x-ratelimited", b"1"),
+        (b"x-limit", b"1"),
     ]
 
-    assert list(relayed_headers(raw, own_id="o", model="m")) == [(name.lower(), value) for name, value in raw[:3]]
+    assert list(relayed_headers(raw, own_id="o", model="m")) == [(name.lower(), value) for name, value in raw[:6]]
 
 
 def test_errors_get_the_same_headers_without_those_of_the_body() -> None:
