@@ -188,7 +188,7 @@ def _read(headers: Sequence[Header]) -> ReadHeaders:
     for name, value in headers:
         if name not in _READ:  # most headers of most requests
             continue
-        if name in LIST_HEADERS and value.startswith(LIST_HEADERS[name]):
+        if name in LIST_HEADERS and value.startswith(LIST_HEADERS[name]) and name not in list_headers:
             list_headers += (name,)
         if name in KEY_HEADERS:
             credentials.append((name, value))

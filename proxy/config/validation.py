@@ -92,8 +92,10 @@ class Validation:
         try:
             return model.model_validate(value)
         except pydantic.ValidationError as errors:
-            for error in errors.errors(include_url=False):
-                self._invalid(error, path, model)
+            found = errors.errors(include_url=False)
+            for error in found:
+                if not _is_without_invalid_items(error, found):
+                    self._invalid(error, path, model)
             return None
 
     def unique_names(self, raw: Mapping[str, Any], section: str) -> None:
@@ -211,3 +213,8 @@ def _settings_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
         inner = [field.annotation, *get_args(field.annotation)] if field else []
         model = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
     return list(model.model_fields)
+
+
+def _is_without_invalid_items(error: ErrorDetails, found: Iterable[ErrorDetails]) -> bool:
+    """Whether an error says that a list is too short because its invalid items, which have errors, do not count."""
+    return error["type"] == "too_short" and any(other["loc"][:-1] == error["loc"] for other in found)

@@ -36,6 +36,8 @@ class Filters(NamedTuple):
 
 def filters_in(query: bytes) -> Filters | None:
     """Return the filters in a query, None without any. Raises BadRequest. Other parameters are ignored."""
+    if not query:
+        return None
     given = parameters(query, Filters._fields)
     if len(given.get("q", "")) > MAX_TEXT:
         raise BadRequest(f"q has more than {MAX_TEXT} characters.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.api.request import RequestHead
+from proxy.asgi import RawResponse
 from proxy.server.app import Proxy
+from proxy.server.gate import decide
 from proxy.wire import FORMATS
 from tests.fakes import VARY, FakeClock, FakeFetch, config_of, digest, reply_to, started
 
@@ -700,6 +704,37 @@ async def test_every_list_is_cached_compressed_and_revalidated(name: str, fetch:
     assert (head.status, head.body) == (200, b"")
     assert head.header("content-length") == str(len(first.body))
     assert (changed.status, "another" in changed.body.decode()) == (200, True)
+
+
+@every_format
+@pytest.mark.parametrize("more", [{}, {"accept-encoding": "gzip"}, {"if-none-match": "*"}])
+async def test_a_warm_list_needs_no_function_that_openais_does_not(
+    more: Mapping[str, str], name: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    offered(fetch)
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        needed = [await functions_of(app, *with_key(each, ALICE, **more)) for each in ("openai", name)]
+
+    assert needed[0] == needed[1]
+
+
+async def functions_of(app: Proxy, path: str, headers: Mapping[str, str]) -> list[str]:
+    """The functions of the proxy that respond to a request for a list which was sent before."""
+    for _ in range(3):
+        await reply_to(app, path, headers)
+    raw_path, _, query = path.partition("?")
+    lines = [(header.encode(), value.encode()) for header, value in headers.items()]
+    request = {"type": "http", "method": "GET", "path": raw_path, "raw_path": raw_path.encode(), "headers": lines}
+    head = RequestHead({**request, "query_string": query.encode()})
+    called: list[str] = []
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_qualname) if event == "call" else None)
+    try:
+        response = decide(app.deployment, head)
+    finally:
+        sys.setprofile(before)
+    assert isinstance(response, RawResponse)
+    return called
 
 
 @every_format

@@ -159,6 +159,7 @@ def test_incomplete_provider_is_one_problem_with_a_fix(providers: str, problem: 
         ("aliases: {'c-?': 'd-?'}", "aliases.c-?: `?` is not supported in aliases; use one `*` on both sides"),
         ("accept: '*:online'", f"accept: {LIST}; found '*:online'"),
         ("speaks: [openai, grpc]", "speaks[1]: must be 'openai', 'anthropic', 'gemini' or 'ollama'; found 'grpc'"),
+        ("speaks: [grpc]", "speaks[0]: must be 'openai', 'anthropic', 'gemini' or 'ollama'; found 'grpc'"),
         ("speaks: openai", f"speaks: {LIST}; found 'openai'"),
         ("speaks: []", "speaks: must not be empty"),
         ("call: false\n    speaks: [openai]",
