@@ -105,7 +105,7 @@ _NOT_SERVED: Mapping[str, str] = {
 }  # fmt: skip
 """Segment of a path -> why such a path is not served."""
 _OLLAMA_ADMIN = frozenset(f"/api/{name}" for name in ("pull", "push", "create", "copy", "delete", "blobs"))
-_GEMINI_MODELS = f"{GEMINI_VERSION}/models/"
+_GEMINI_MODELS = (f"{GEMINI_VERSION}/models/", f"{VERSION}/models/")
 _GEMINI_METHODS = ", ".join(path.partition(":")[2] for path, call in NATIVE_CALLS.items() if call.api == "gemini")
 
 

@@ -47,7 +47,7 @@ def key_in_query(head: RequestHead, error: KeyInQuery) -> ApiError:
 
 def error_response(head: RequestHead, error: ApiError) -> RawResponse:
     """Return an error in the API format of the request."""
-    row = format_of(head.path, head.list_headers)
+    row = format_of(head.path, head.list_headers, is_served=bool(head.route))
     if isinstance(error, InvalidKey):
         body, common = _invalid_key(row)
     else:

@@ -31,16 +31,16 @@ __all__ = ["FORMATS", "JSON", "LIST_HEADERS", "OPENAI_LISTS", "Format", "format_
 
 
 @lru_cache(maxsize=256)
-def format_of(path: str, list_headers: tuple[bytes, ...] = ()) -> Format:
+def format_of(path: str, list_headers: tuple[bytes, ...] = (), *, is_served: bool = True) -> Format:
     """Return the format of requests with this path. Cached: nearly all requests have one of a few paths.
 
-    `list_headers`: those of LIST_HEADERS that the request has.
+    `list_headers`: those of LIST_HEADERS that the request has. `is_served`: whether there is something at the path.
     """
     *rows, default = FORMATS
     for row in rows:
         if row.recognizes(path):
             return row
-    if list_headers and path.startswith(LIST_PATHS):
+    if list_headers and (path.startswith(LIST_PATHS) or not is_served):
         return next(row for row in rows if row.list_header in list_headers)
     return default
 

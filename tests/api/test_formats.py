@@ -316,20 +316,42 @@ async def test_a_key_in_the_url_of_geminis_api_is_a_400_that_names_the_header(
     assert other.status == 401
 
 
+@pytest.mark.parametrize("version", ["/v1", "/v1beta"])
 async def test_a_method_of_gemini_that_is_not_forwarded_is_a_404_that_names_those_that_are(
-    fetch: FakeFetch, clock: FakeClock
+    version: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with started(config_of(GEMINI), fetch, clock) as app:
-        reply = await reply_to(app, "/v1beta/models/imagen-4:predict", method="POST", body=b"{}")
-        without_method = await reply_to(app, "/v1beta/models/imagen-4", method="POST", body=b"{}")
+        path = f"{version}/models/imagen-4"
+        reply = await reply_to(app, path + ":predict", {"x-goog-api-key": "any"}, method="POST", body=b"{}")
+        without_method = await reply_to(app, path, method="POST", body=b"{}")
 
     methods = "generateContent, streamGenerateContent, countTokens, embedContent, batchEmbedContents"
     assert (reply.status, reply.json["error"]["status"], reply.json["error"]["message"]) == (
         404,
         "NOT_FOUND",
-        f"/v1beta/models/imagen-4:predict is not served: the methods of models are {methods}.",
+        f"{path}:predict is not served: the methods of models are {methods}.",
     )
     assert without_method.status == 405
+
+
+@pytest.mark.parametrize("path", ["/v1/cachedContents", "/v1/files", "/v1alpha/models", "/v1/messages/batches", "/x"])
+@pytest.mark.parametrize("key", [ALICE, "sk-canary-of-nobody"])
+async def test_an_error_at_an_unknown_path_has_the_format_of_the_header(
+    path: str, key: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    offered(fetch)
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        of_gemini = await reply_to(app, path, {"x-goog-api-key": key})
+        of_anthropic = await reply_to(app, path, anthropic(key))
+        of_others = await reply_to(app, path, {"authorization": f"Bearer {key}"})
+        of_a_call = await reply_to(app, "/v1/embeddings", {"x-goog-api-key": key})
+
+    status = 404 if key == ALICE else 401
+    replies = [of_gemini, of_anthropic, of_others]
+    assert [reply.status for reply in replies] == [status] * 3
+    assert of_gemini.json["error"]["status"] == ("NOT_FOUND" if key == ALICE else "UNAUTHENTICATED")
+    assert of_anthropic.json["type"] == "error"
+    assert [*of_others.json["error"]] == [*of_a_call.json["error"]] == ["message", "type", "param", "code"]
 
 
 # -- Ollama ------------------------------------------------------------------------------------------------------------
