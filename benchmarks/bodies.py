@@ -155,6 +155,7 @@ async def _read(shape: Shape, parts: Iterator[bytes]) -> tuple[int, str]:
     try:
         read = await turns.run(parse_body(body, {b"content-type": shape.content_type}, CALLS["/v1/responses"], "", ""))
         await turns.run(read.estimated_tokens())  # of callers whose tokens are limited
+        await turns.run(read.search("an-id"))  # if it is in the response
     except ApiError as error:
         return size, error.message
     return size, f"model {read.model}, {len(read.references)} references"

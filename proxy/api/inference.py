@@ -15,6 +15,7 @@ from proxy.api.request_body import read_body
 from proxy.asgi import Header, Receive, Send
 from proxy.calls import CallPath
 from proxy.config import Config
+from proxy.cooperative import run_now
 from proxy.errors import ApiError, ApiNotSupported, Forbidden, InvalidKey, ModelListIncomplete
 from proxy.inference.body_memory import Lease
 from proxy.inference.call import Call
@@ -29,6 +30,7 @@ from proxy.inference.resources import CallResources
 from proxy.inference.response.client import ClientResponse
 from proxy.inference.response.headers import relayed_headers
 from proxy.inference.response.ids import IdReader
+from proxy.inference.response.pending_ids import PendingIds
 from proxy.inference.response.relay import Relay
 from proxy.inference.response.stream_format import StreamFormat, stream_format_of
 from proxy.inference.routing import Order, candidates
@@ -235,7 +237,7 @@ class Inference:
             async def relay(forwarded: ForwardedCall) -> None:
                 scope.limit_to(forwarded.provider.call_timeout)
                 headers = _response_headers(forwarded, call, limited, names_provider=names_provider)
-                ids = self._id_reader(call, forwarded)
+                ids = self._id_reader(call, forwarded, client, scope)
                 relay = Relay(
                     forwarded,
                     call.model,
@@ -264,13 +266,20 @@ class Inference:
             finally:
                 client.close()
 
-    def _id_reader(self, call: Call, forwarded: ForwardedCall) -> IdReader | None:
+    def _id_reader(
+        self, call: Call, forwarded: ForwardedCall, client: ClientResponse, scope: CallScope
+    ) -> IdReader | None:
         """Return what reads the ids in the response for the caller's key, None if it has no ids or no key."""
         path = call.path_of_ids
         if not call.key or not path:
             return None
         origin = self._ledger.origin(forwarded.provider.name, call.model)
-        return IdReader(path, partial(self._ledger.record, call.key, origin, call.own_text()))
+        record, is_own_text = partial(self._ledger.record, call.key, origin), call.own_text()
+        if call.body.is_long:
+            pending = PendingIds(is_own_text, record, scope)
+            client.before_send = pending.settle
+            return IdReader(path, pending.add)
+        return IdReader(path, partial(record, lambda text: run_now(is_own_text(text))))
 
 
 def _response_headers(

@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from proxy.asgi import Header
 from proxy.config import Provider
-from proxy.cooperative import run_yielding
+from proxy.cooperative import Cooperative, run_yielding
 from proxy.errors import BadRequest
 from proxy.guards import MODEL
-from proxy.inference.request.body import Body
+from proxy.inference.request.body import Body, joined_in_steps
 from proxy.inference.request.headers import further_headers
 from proxy.inference.request.json_body import JsonBody
 from proxy.inference.request.params import ParamOverrides
@@ -57,17 +57,22 @@ class Call(Struct, frozen=True):
         """Whether the tokens that the response reports were not counted before."""
         return True
 
-    def own_text(self) -> Callable[[str], bool]:
-        """Return a function: whether the caller may have written an id, or what a provider derives it from."""
+    def own_text(self) -> Callable[[str], Cooperative[bool]]:
+        """Return a function: whether the caller may have written an id, or what a provider derives it from.
+
+        It takes short steps if the body is long, otherwise one.
+        """
         values = [value.decode("latin-1") for _, value in self.raw_headers]
         values += chain.from_iterable(parse_qsl(self.query, keep_blank_values=True))
         joined = "\n".join(values)
         unique = [value for value in values if len(value) >= _MIN_UNIQUE]
 
-        def is_own(object_id: str) -> bool:
+        def is_own(object_id: str) -> Cooperative[bool]:
             end = object_id.rpartition("_")[2]
             text = end if len(end) >= _MIN_UNIQUE else object_id
-            return text in joined or any(value in object_id for value in unique) or self.body.may_contain(text)
+            if text in joined or any(value in object_id for value in unique):
+                return True
+            return (yield from self.body.search(text))
 
         return is_own
 
@@ -80,16 +85,18 @@ class Call(Struct, frozen=True):
         self, endpoint: Endpoint, candidate: Candidate, changes: ParamOverrides | None
     ) -> Awaitable[UpstreamResponse]:
         """Send the call with the provider's ids and changes of parameters. Raises BadRequest."""
-        body = self.body.with_ids(candidate.ids)
-        if changes and isinstance(self.body, JsonBody) and _ID not in self.path:
-            return self._send_changed(body, endpoint, candidate, changes)
-        return self._send_body(body, endpoint, candidate)
+        changes = changes if isinstance(self.body, JsonBody) and _ID not in self.path else None
+        if changes or self.body.is_long:
+            return self._send_in_steps(endpoint, candidate, changes)
+        return self._send_body(self.body.with_ids(candidate.ids), endpoint, candidate)
 
-    async def _send_changed(
-        self, body: bytes, endpoint: Endpoint, candidate: Candidate, changes: ParamOverrides
+    async def _send_in_steps(
+        self, endpoint: Endpoint, candidate: Candidate, changes: ParamOverrides | None
     ) -> UpstreamResponse:
-        changed = await run_yielding(changes.applied(body, candidate.offer.entry.id))
-        return await self._send_body(changed, endpoint, candidate)
+        body = await run_yielding(joined_in_steps(self.body.parts_with_ids(candidate.ids)))
+        if changes:
+            body = await run_yielding(changes.applied(body, candidate.offer.entry.id))
+        return await self._send_body(body, endpoint, candidate)
 
     def _send_body(self, body: bytes, endpoint: Endpoint, candidate: Candidate) -> Awaitable[UpstreamResponse]:
         return endpoint.send(

@@ -157,6 +157,22 @@ async def test_the_ids_in_a_stream_belong_to_the_key_too(fetch: FakeFetch, clock
     assert statuses == {ALICE: {200}, BOB: {400}, ADMIN: {400}, WITHOUT_KEY: {400}}
 
 
+@pytest.mark.parametrize("script", [replies(RESPONSE), streamed], ids=["JSON", "a stream"])
+async def test_ids_in_the_response_to_a_long_request_belong_to_the_key_except_those_it_has_sent(
+    script: Script, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    text = f"{'x' * 100_000} rs_1 {'x' * 500_000}"
+    async with proxying(fetch, clock, script) as (served, _):
+        answer = await sent(served, ALICE, input=text, stream=script is streamed)
+        statuses = [
+            (await sent(served, ALICE, input=[{"type": "item_reference", "id": each}])).status_code
+            for each in ("rs_1", "resp_1", "ci_1", "msg_1")
+        ]
+
+    assert answer.status_code == 200
+    assert statuses == [400, 200, 200, 200]
+
+
 async def test_ids_that_a_caller_without_a_key_received_cannot_be_referenced(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:

@@ -46,6 +46,14 @@ async def test_a_parameter_is_changed_by_the_own_id_of_the_model(fetch: FakeFetc
         assert a.requests[0].body == b'{ "model" : "own", "max_completion_tokens" : 5, "x": 1e2 }'
 
 
+async def test_a_parameter_of_a_long_body_is_changed_too(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, "[{match: '*', set_params: {n: 2}}]") as (served, a, _):
+        answer = await served.call(input="x" * 700_000)
+
+        assert answer.status_code == 200
+        assert a.requests[0].json == {"model": "own", "input": "x" * 700_000, "n": 2}
+
+
 async def test_after_a_failover_only_the_overrides_of_the_next_provider_apply(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from benchmarks.bodies import SHAPES, Shape, parts_of
 from proxy.calls import CALLS
-from proxy.cooperative import Cooperative
+from proxy.cooperative import Cooperative, run_now
 from proxy.errors import BadRequest
-from proxy.inference.request.body import Body
+from proxy.inference.request.body import Body, joined_in_steps
 from proxy.inference.request.parsing import parse_body
 from proxy.inference.turns import Turns
 from tests.untraced import untraced
@@ -60,6 +60,16 @@ def steps_of(work: Generator[None, None, object]) -> list[int]:
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_each_step_is_short(shape: Shape, size: int) -> None:
     assert max(steps_of(read(shortened(shape, size), shape))) < MAX_EVENTS
+
+
+@pytest.mark.parametrize("name", ["text", "text of escapes", "base64 image", "form with a file"])
+def test_what_follows_reading_is_done_in_steps_too(name: str) -> None:
+    """A function that searches or copies all bytes in C calls no others, so steps are counted."""
+    shape, size = SHAPES[name], 1_500_000
+    body = run_now(read(shortened(shape, size), shape))
+    copy = joined_in_steps(body.parts_with_ids({body.model: "another"}))
+    steps = [sum(1 for _ in work) for work in (copy, body.search("an-id"))]
+    assert min(steps) >= size // (256 * 1024)
 
 
 @pytest.mark.parametrize("name", ["deep tools around a text", "messages with files", "tools with models", "numbers"])

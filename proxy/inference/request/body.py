@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
+from io import BytesIO
 
 from proxy.cooperative import Cooperative
 from proxy.errors import BadRequest
@@ -10,6 +11,12 @@ from proxy.guards import MODEL
 
 MAX_MODEL_ID = 1000
 """Characters; error messages repeat the id."""
+SHORT = 64 * 1024
+"""Bytes of a body that is read at once."""
+_STEP = 256 * 1024
+"""Bytes that are copied or searched at once."""
+Bytes = bytes | memoryview
+"""A part of a body is a view, because a copy of a long body takes time and memory."""
 
 
 class Body:
@@ -31,10 +38,19 @@ class Body:
 
         A body without a `model` field gets one, if the path or a default names it: providers read it from the body.
         """
+        return _joined(self.parts_with_ids(ids))
+
+    def parts_with_ids(self, ids: Mapping[str, str]) -> Sequence[Bytes]:
+        """Return the same in parts: a long body is joined in steps (`joined_in_steps`)."""
         raise NotImplementedError
 
-    def may_contain(self, text: str) -> bool:
-        """Return whether a string of the body may contain this text of printable ASCII."""
+    @property
+    def is_long(self) -> bool:
+        """Whether `search` takes steps."""
+        return False
+
+    def search(self, text: str) -> Cooperative[bool]:
+        """Return whether a string of the body may contain this text of printable ASCII, in short steps."""
         raise NotImplementedError
 
     def estimated_tokens(self) -> Cooperative[int]:
@@ -46,7 +62,7 @@ class Body:
         return None
 
     def discard(self) -> None:
-        """Free the bytes: neither `with_ids` nor `may_contain` is called any more."""
+        """Free the bytes: neither `with_ids` nor `search` is called any more."""
 
     @property
     def cache_key(self) -> str:
@@ -69,10 +85,11 @@ class NoBody(Body):
         self.model = model
         self.models = (model,)
 
-    def with_ids(self, ids: Mapping[str, str]) -> bytes:
-        return b""
+    def parts_with_ids(self, ids: Mapping[str, str]) -> Sequence[Bytes]:
+        return (b"",)
 
-    def may_contain(self, text: str) -> bool:
+    def search(self, text: str) -> Cooperative[bool]:
+        yield
         return False
 
     def estimated_tokens(self) -> Cooperative[int]:
@@ -95,3 +112,31 @@ def check_path_model(path_model: str, model: str) -> None:
 
 def missing_model() -> BadRequest:
     return BadRequest("The request body must have a `model` field with an id listed by GET /v1/models.", param=MODEL)
+
+
+def joined_in_steps(parts: Sequence[Bytes]) -> Cooperative[bytes]:
+    """Join the parts of a body, in short steps if it is long."""
+    size = sum(map(len, parts))
+    if len(parts) == 1 or size <= _STEP:
+        return _joined(parts)
+    joined = BytesIO()
+    for part in parts:
+        view = memoryview(part)
+        for start in range(0, len(view), _STEP):
+            joined.write(view[start : start + _STEP])
+            yield
+    return joined.getvalue()  # without a copy
+
+
+def search_in_steps(body: bytes, text: bytes) -> Cooperative[bool]:
+    """Return whether a body contains this text, in short steps."""
+    for start in range(0, len(body), _STEP):
+        if body.find(text, start, start + _STEP + len(text) - 1) >= 0:
+            return True
+        if len(body) > _STEP:
+            yield
+    return False
+
+
+def _joined(parts: Sequence[Bytes]) -> bytes:
+    return b"".join(parts) if len(parts) > 1 else bytes(parts[0])

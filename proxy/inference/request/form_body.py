@@ -10,7 +10,15 @@ from urllib.parse import unquote
 from proxy.cooperative import Cooperative, run_now
 from proxy.errors import BadRequest
 from proxy.guards import GUARDED, MODEL, fold_name
-from proxy.inference.request.body import MAX_MODEL_ID, Body, check_path_model, missing_model
+from proxy.inference.request.body import (
+    MAX_MODEL_ID,
+    SHORT,
+    Body,
+    Bytes,
+    check_path_model,
+    missing_model,
+    search_in_steps,
+)
 from proxy.inference.request.json_spans import Span
 from proxy.inference.request.token_estimate import MEDIA_TOKENS
 
@@ -89,11 +97,11 @@ class FormBody(Body):
         self.models = (self.model,)
         check_path_model(path_model, self.model)
 
-    def with_ids(self, ids: Mapping[str, str]) -> bytes:
+    def parts_with_ids(self, ids: Mapping[str, str]) -> Sequence[Bytes]:
         if ids[self.model] == self.model:
-            return self._body
+            return (self._body,)
         (start, end), view = self._span, memoryview(self._body)
-        return b"".join((view[:start], ids[self.model].encode(), view[end:]))
+        return view[:start], ids[self.model].encode(), view[end:]
 
     def estimated_tokens(self) -> Cooperative[int]:
         yield
@@ -102,8 +110,12 @@ class FormBody(Body):
     def discard(self) -> None:
         self._body = b""
 
-    def may_contain(self, text: str) -> bool:
-        return text.encode() in self._body
+    @property
+    def is_long(self) -> bool:
+        return len(self._body) > SHORT
+
+    def search(self, text: str) -> Cooperative[bool]:
+        return search_in_steps(self._body, text.encode())
 
 
 class _Part(NamedTuple):

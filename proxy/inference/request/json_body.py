@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 
 import msgspec
 from msgspec import Raw
@@ -13,7 +12,7 @@ from msgspec import Raw
 from proxy.cooperative import Cooperative, run_now
 from proxy.errors import BadRequest
 from proxy.guards import GUARDED, MODEL, fold_name
-from proxy.inference.request.body import Body, check_path_model, missing_model
+from proxy.inference.request.body import SHORT, Body, Bytes, check_path_model, missing_model, search_in_steps
 from proxy.inference.request.conversation import beginning_of, cache_key_of, first_messages_of
 from proxy.inference.request.json_fields import Field
 from proxy.inference.request.json_spans import MAX_NAME, TOO_MANY_VALUES, WHITESPACE, Span, decode_members
@@ -43,6 +42,7 @@ _ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
 """Matches an escaped character of ASCII. Also one after an escaped backslash: ids contain no backslash."""
 _ESCAPED_ID = re.compile(rb"\\u00(?:2[dD]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])")
 """Matches an escaped character of most ids, which no client writes."""
+_ESCAPE_LENGTH = len("\\u0000")
 _MODEL_NAME = re.compile(rb'"model"%b:%b' % (WHITESPACE, WHITESPACE))
 
 
@@ -72,6 +72,7 @@ class JsonBody(Body):
         self._body = body
         self._model_fields: Sequence[ModelField] = ()
         self._beginning = b""
+        self._unescaped: bytes | None = None
         try:
             has_one_model = len(body) <= _MAX_PLAIN and has_one_model_only(body)
             if has_one_model and len(body) > _STEP:
@@ -82,8 +83,8 @@ class JsonBody(Body):
             raise BadRequest(f"The request body {error}.") from error
         check_path_model(path_model, self.model)
 
-    def with_ids(self, ids: Mapping[str, str]) -> bytes:
-        parts: list[bytes | memoryview] = []
+    def parts_with_ids(self, ids: Mapping[str, str]) -> Sequence[Bytes]:
+        parts: list[Bytes] = []
         view, last = memoryview(self._body), 0
         for (start, end), models, prefix in self._model_fields:
             own_ids = ids[models] if isinstance(models, str) else [ids[model] for model in models]
@@ -91,22 +92,17 @@ class JsonBody(Body):
                 value = prefix + own_ids if isinstance(own_ids, str) else own_ids
                 parts += (view[last:start], msgspec.json.encode(value))
                 last = end
-        return b"".join((*parts, view[last:])) if parts else self._body
+        return (*parts, view[last:]) if parts else (self._body,)
 
-    def may_contain(self, text: str) -> bool:
-        if len(self._body) > _MAX_PLAIN and self._has_escaped_ids:
-            return True
-        return text.encode() in self._unescaped
+    @property
+    def is_long(self) -> bool:
+        return len(self._body) > SHORT
 
-    @cached_property
-    def _has_escaped_ids(self) -> bool:
-        return _ESCAPED_ID.search(self._body) is not None
-
-    @cached_property
-    def _unescaped(self) -> bytes:
-        if len(self._body) > _MAX_PLAIN:
-            return self._body
-        return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), self._body)
+    def search(self, text: str) -> Cooperative[bool]:
+        if self._unescaped is None:
+            self._unescaped = yield from _unescaped(self._body)
+        # A very long body is not unescaped: any text may be in one with escaped characters of ids.
+        return not self._unescaped or (yield from search_in_steps(self._unescaped, text.encode()))
 
     def estimated_tokens(self) -> Cooperative[int]:
         return estimated_tokens(self._body)
@@ -116,6 +112,7 @@ class JsonBody(Body):
 
     def discard(self) -> None:
         self._body = b""
+        self._unescaped = None
 
     @property
     def cache_key(self) -> str:
@@ -180,6 +177,27 @@ class JsonBody(Body):
         if len(self.models) > _MAX_MODELS:
             raise ValueError(TOO_MANY_VALUES)
         self.model = self.models[0]
+
+
+def _unescaped(body: bytes) -> Cooperative[bytes]:
+    """Return a body without escaped characters of ASCII; b"" for a very long one with escaped characters of ids."""
+    if len(body) > _MAX_PLAIN:
+        for start in range(0, len(body), SHORT):
+            if _ESCAPED_ID.search(body, start, start + SHORT + _ESCAPE_LENGTH - 1):
+                return b""
+            yield
+        return body
+    pieces = []
+    start = 0
+    while start < len(body):
+        end = start + SHORT
+        last = body.rfind(b"\\", max(start + 1, end - _ESCAPE_LENGTH + 1), end)
+        end = last if last >= 0 else end  # not within an escape
+        pieces.append(_ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), body[start:end]))
+        start = end
+        if len(body) > SHORT:
+            yield
+    return b"".join(pieces)
 
 
 def check_names(names: Iterable[str]) -> None:

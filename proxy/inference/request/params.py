@@ -10,6 +10,7 @@ from msgspec import Struct
 from proxy.config.overrides import Override
 from proxy.cooperative import Cooperative
 from proxy.errors import BadRequest
+from proxy.inference.request.body import Bytes, joined_in_steps
 from proxy.inference.request.json_body import JsonBody
 from proxy.inference.request.json_outline import Outline
 from proxy.patterns import Matcher, matcher
@@ -18,10 +19,6 @@ _SELECTS_OTHERS = (
     "The request cannot be sent to the provider: with the parameters that the proxy's configuration changes for this "
     "model, it would select another model or refer to stored state."
 )
-
-
-Bytes = bytes | memoryview
-"""A part of a body is a view, because a copy of a long body takes time and memory."""
 
 
 class Member(Struct, frozen=True):
@@ -71,7 +68,7 @@ class ParamOverrides:
             members = _set(_dropped(_renamed(members, given.rename_params), given.drop_params), values)
         first, *others = members  # `model` at least
         pieces = [piece for member in others for piece in (member.separator, member.key, member.colon, member.value)]
-        changed = b"".join((head, first.key, first.colon, first.value, *pieces, end))
+        changed = yield from joined_in_steps((head, first.key, first.colon, first.value, *pieces, end))
         if changed != body:
             before = yield from JsonBody.read(body)
             after = yield from JsonBody.read(changed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping, Sequence
 from typing import Any
 
 from proxy.asgi import ClientConnection, Header, RawResponse, Send
@@ -41,6 +41,8 @@ class ClientResponse:
         """Whether the head was sent."""
         self.write_timeout = float("inf")
         """Seconds after which a client that reads nothing is disconnected."""
+        self.before_send: Callable[[], Awaitable[None]] | None = None
+        """What must be done before a part of the body is sent."""
         self._send_message = send
         self._connection = connection
         self._scope = scope
@@ -99,6 +101,8 @@ class ClientResponse:
 
     async def send(self, body: bytes, *, more: bool = True) -> None:
         """Send a part of the body. Raises ClientDisconnected."""
+        if self.before_send:
+            await self.before_send()
         if not self.has_started:
             await self.start()
         if self._heartbeat:

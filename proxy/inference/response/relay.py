@@ -173,6 +173,8 @@ class Relay:
             raise ProviderFailed("The provider of this model returned an unusable response (truncated JSON).")
         if self._ids:
             self._ids.read(json)
+            if self._client.before_send:
+                await self._client.before_send()
         if (error_texts := self._call.error_texts) and not has_many_values(json):
             json = error_texts.redacted_json(json)
         renamed, self._tokens = await self._renamed(json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.cooperative import run_now
 from proxy.errors import BadRequest
 from proxy.inference.request.json_body import JsonBody
 
@@ -158,7 +159,28 @@ def test_the_ids_of_referenced_objects_are_read(field: str, ids: set[str]) -> No
     ],
 )
 def test_an_id_that_a_body_may_contain_is_found_also_if_it_is_escaped(field: str, is_there: bool) -> None:
-    assert JsonBody(f'{{"model":"m",{field}}}'.encode()).may_contain("resp_1") is is_there
+    assert run_now(JsonBody(f'{{"model":"m",{field}}}'.encode()).search("resp_1")) is is_there
+
+
+PIECE = 64 * 1024
+
+
+@pytest.mark.parametrize("before", [*range(PIECE - 34, PIECE), *range(4 * PIECE - 30, 4 * PIECE)])
+@pytest.mark.parametrize("text", [b"resp_1", rb"resp\u005f1", rb"\u0072esp\u005f\u0031", rb"\\u0072esp_1"])
+def test_an_id_in_a_long_body_is_found_wherever_it_is(text: bytes, before: int) -> None:
+    start = b'{"model":"m","input":"'
+    body = start + b"x" * (before - len(start)) + text + b"x" * 300_000 + b'"}'
+    assert run_now(JsonBody(body).search("resp_1"))
+    assert not run_now(JsonBody(body).search("resp_2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_there"), [(b"", False), (b"resp_1", True), (b"\\u0041", True), (b"\\u00e9", False)]
+)
+def test_every_id_may_be_in_a_very_long_body_with_escaped_characters_of_ids(text: bytes, is_there: bool) -> None:
+    for before in (0, PIECE - 25, 700_000):
+        body = b'{"model":"m","input":"%b"}' % (b"x" * before + text + b"x" * (1_200_000 - before))
+        assert run_now(JsonBody(body).search("resp_1")) is is_there
 
 
 @pytest.mark.parametrize(
