@@ -502,6 +502,24 @@ async def test_no_response_shows_the_target_of_a_virtual_model(fetch: FakeFetch,
         )
 
 
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_no_response_of_ollama_shows_the_model_of_another_server_behind_a_virtual_model(
+    stream: bool, long: bool, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    text = "x" * (2_000_000 if long else 1)
+    parts = [{"remote_model": "qwen9", **each} for each in (chatted(text, done=False), chatted(text, done=True))]
+    script = json_stream(*in_lines(*parts)) if stream else replies(parts[1])
+    config = CONFIG.replace("targets: [flash]", "targets: [small]")
+    async with calling(fetch, clock, script, config=config) as (served, _):
+        body = {"model": "smart", "messages": MESSAGES, "stream": stream}
+        response = await served.client.post("/api/chat", json=body, headers=OLLAMA)
+        shown = [json.loads(line) for line in response.content.splitlines()]
+
+    expected = renamed(parts if stream else parts[1:], "smart")
+    assert shown == [{**each, "remote_model": "smart"} for each in expected]
+
+
 @pytest.mark.parametrize("model", ["../files/f", "a/../../cachedContents/c", "a//b", "./a"])
 async def test_an_accepted_name_cannot_leave_the_path_of_models(model: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, replies(generated()), more=', accept: ["*"]') as (served, up):

@@ -15,10 +15,17 @@ class ResponseFields:
     """The fields of a response, or of an event or a line of a stream."""
 
     model: str = "model"
+    further_model: str = ""
+    """A further field with an id of the model: that of the server which has generated the response. "" for none."""
     usage: str = "usage"
     """An object with the counts of tokens; "" if they are fields of the response itself."""
     count: str = ""
     """The end of the names of such fields."""
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """The names of all fields with an id of the model."""
+        return (self.model, self.further_model) if self.further_model else (self.model,)
 
     @cached_property
     def model_name(self) -> bytes:
@@ -41,6 +48,6 @@ COMMON = ResponseFields()
 FIELDS: Mapping[Api, ResponseFields] = {
     "openai": COMMON,
     "anthropic": COMMON,
-    "gemini": ResponseFields("modelVersion", "usageMetadata"),
-    "ollama": ResponseFields("model", "", "eval_count"),
+    "gemini": ResponseFields("modelVersion", usage="usageMetadata"),
+    "ollama": ResponseFields("model", "remote_model", usage="", count="eval_count"),
 }

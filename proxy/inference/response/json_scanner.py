@@ -58,7 +58,7 @@ class MemberScanner:
 
     def __init__(self, fields: ResponseFields = COMMON, *, in_array: bool = False) -> None:
         """`in_array`: whether the objects are the items of one array."""
-        self._names = {fields.model: MODEL, TYPE: TYPE}
+        self._names = {**dict.fromkeys(fields.models, MODEL), TYPE: TYPE}
         self._usage_name = fields.usage
         self._other_members = _other_members(tuple(self._names))
         self._expects_array = in_array

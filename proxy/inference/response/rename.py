@@ -93,8 +93,10 @@ def _rename_by_spans(
 ) -> tuple[bytes, Tokens]:
     """Do what `rename_model` does for native APIs, fields of unexpected types and several `model` members."""
     spans = member_spans_or_empty(response)
-    span = None if own_id == public_id else model_span(response, spans, own_id, name=names.model)
-    renamed = response if span is None else _replace(response, span, public_id)
+    found = (model_span(response, spans, own_id, name=name) for name in names.models if own_id != public_id)
+    renamed = response
+    for span in sorted(filter(None, found), reverse=True):  # the last one first: the others stay where they are
+        renamed = _replace(renamed, span, public_id)
     return renamed, reported_tokens(response, spans, names)
 
 
