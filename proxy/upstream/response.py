@@ -18,7 +18,7 @@ from proxy.upstream.errors import seconds_to_wait
 from proxy.upstream.exchange import Incoming
 from proxy.upstream.limit_resets import seconds_until_reset
 from proxy.upstream.masking import Mask
-from proxy.upstream.transport import Gunzip, is_gzip
+from proxy.upstream.transport import Gunzip, content_coding, is_gzip
 
 FAILURES = (aiohttp.ClientError, OSError, ValueError)
 """What aiohttp and sockets raise."""
@@ -41,7 +41,6 @@ _OTHER_REQUEST_ID = re.compile(rb"(?:.*[-_])?(?:request|req|trace|log|correlatio
 """Headers of further providers: `x-oneapi-request-id`, `x-tt-logid`, `x-siliconcloud-trace-id` ..."""
 _EDGE_REQUEST_ID = b"cf-ray"
 """The id of Cloudflare, for providers behind it that send none of their own."""
-_COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz"})
 _MAX_REQUEST_ID = 200  # characters
 
 
@@ -63,7 +62,8 @@ class UpstreamResponse:
         """The end of what was read, if the next bytes can make a credential of it."""
         self._headers = dict(reversed(self.raw_headers))  # of equal names the first counts
         self.content_type = self._headers.get(b"content-type", b"").decode("latin-1")
-        self.coding = _coding(self._headers[b"content-encoding"]) if b"content-encoding" in self._headers else ""
+        coding = self._headers.get(b"content-encoding")
+        self.coding = content_coding(coding.decode("latin-1")) if coding else ""
         """The content-encoding in lower case, "" if the body is not compressed."""
         self._wait: float | None = None
         self.api_key = ""
@@ -199,12 +199,6 @@ class UpstreamResponse:
     def close(self) -> None:
         """Discard the rest of the body. Closes the connection if the body was not read completely."""
         self._incoming.close()
-
-
-def _coding(value: bytes) -> str:
-    """The content-encoding in lower case; "" for none, and for a name of anything else, such as a character set."""
-    coding = value.decode("latin-1").strip().lower()
-    return "" if _COMPRESSIONS.isdisjoint(re.split(r"[\s,]+", coding)) else coding
 
 
 def _request_id(raw_headers: Iterable[tuple[bytes, bytes]]) -> str:

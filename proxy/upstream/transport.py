@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,7 @@ from proxy.upstream.credentials import egress_of
 _CHUNK = 64 * 1024
 _MIN_INFLATED = 512 * 1024
 _MAX_RATIO = 20
+_COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz"})
 _CHUNKS_PER_YIELD = 100  # chunks of a body after which other tasks may run
 HTTP_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy")
 
@@ -72,7 +74,8 @@ class DecodedBodies(httpx.AsyncBaseTransport):
     """A transport that decompresses bodies and enforces `max_body` bytes while they are read.
 
     Requests are sent with `Accept-Encoding: identity`. A gzip body is decompressed nevertheless, 64 KiB at a time:
-    httpx would expand 300 KB to 300 MiB before the limit applies. Any other content-encoding is an error.
+    httpx would expand 300 KB to 300 MiB before the limit applies. Any other compression is an error. Whether a body is
+    gzip is decided by its first byte: no list begins with it.
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, max_body: int) -> None:
@@ -95,18 +98,22 @@ class _DecodedStream(httpx.AsyncByteStream):
     def __init__(self, response: httpx.Response, max_body: int) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream), "an async transport returns an async stream"
         self._raw = response.stream
-        self._coding = response.headers.get("content-encoding", "").strip().lower()
+        self._coding = content_coding(response.headers.get("content-encoding", ""))
         self._length = response.headers.get("content-length", "")
         self._max_body = max_body
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._coding not in ("", "identity", "gzip", "x-gzip"):
+        if self._coding not in ("", "gzip", "x-gzip"):
             raise UpstreamError("invalid_response", "returned an unusable response (unexpected content-encoding)")
         if self._length.isdecimal() and int(self._length) > self._max_body:
             raise self._too_large()
-        unpacker = Gunzip() if self._coding.endswith("gzip") else None
+        unpacker: Gunzip | None = None
         size = chunks = 0
+        has_begun = False
         async for raw in self._raw:
+            if raw and not has_begun:
+                has_begun = True
+                unpacker = Gunzip() if is_gzip(raw) else None  # whatever its header says
             for chunk in unpacker.chunks(raw) if unpacker else (raw,):
                 size += len(chunk)
                 if size > self._max_body:
@@ -115,7 +122,7 @@ class _DecodedStream(httpx.AsyncByteStream):
                 chunks += 1
                 if chunks % _CHUNKS_PER_YIELD == 0:
                     await asyncio.sleep(0)
-        if unpacker and not unpacker.complete:
+        if (unpacker and not unpacker.complete) or (self._coding and not has_begun):
             reason = "returned an unusable response (truncated gzip body)"
             raise UpstreamError("invalid_response", reason, retryable=True)
 
@@ -124,6 +131,12 @@ class _DecodedStream(httpx.AsyncByteStream):
 
     def _too_large(self) -> UpstreamError:
         return UpstreamError("too_large", f"returned more than {self._max_body:,} bytes (max_body)")
+
+
+def content_coding(header: str) -> str:
+    """The content-encoding in lower case; "" for none, and for a name of anything else, such as a character set."""
+    coding = header.strip().lower()
+    return "" if _COMPRESSIONS.isdisjoint(re.split(r"[\s,]+", coding)) else coding
 
 
 def is_gzip(raw: bytes) -> bool:

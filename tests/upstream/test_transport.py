@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import pairwise
 
@@ -81,12 +80,18 @@ async def test_gzip_body_is_decompressed(coding: str) -> None:
     assert b"".join(await read(Chunks([gzip.compress(b"text")]), {"content-encoding": coding})) == b"text"
 
 
-@pytest.mark.parametrize("coding", ["", "identity"])
+@pytest.mark.parametrize("coding", ["", "identity", "utf-8", "UTF-8", "none", "gzipped"])
+async def test_gzip_body_is_decompressed_although_it_is_not_announced(coding: str) -> None:
+    body = gzip.compress(b"text")
+    assert b"".join(await read(Chunks([b"", body[:1], body[1:]]), {"content-encoding": coding})) == b"text"
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "utf-8", "none", "gzip", "x-gzip"])
 async def test_plain_body_is_unchanged(coding: str) -> None:
     assert await read(Chunks([b"te", b"xt"]), {"content-encoding": coding}) == [b"te", b"xt"]
 
 
-@pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip", "identity, gzip", "gzipped"])
+@pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip", "identity, gzip", "utf-8, br"])
 async def test_other_content_encoding_is_rejected_unread(coding: str) -> None:
     body = Chunks([b"x"])
     why = await rejection(body, {"content-encoding": coding})
@@ -135,12 +140,6 @@ def test_any_gzip_body_is_decompressed_or_rejected(pieces: list[bytes], looks_tr
             id="truncated by one byte",
         ),
         pytest.param(b"", "invalid_response: returned an unusable response (truncated gzip body)", id="nothing at all"),
-        pytest.param(
-            b'{"data":[]}', "invalid_response: returned an unusable response (invalid gzip data)", id="plain text"
-        ),
-        pytest.param(
-            zlib.compress(b"text"), "invalid_response: returned an unusable response (invalid gzip data)", id="zlib"
-        ),
         pytest.param(
             gzip.compress(b"text")[:-8] + b"\0" * 8,
             "invalid_response: returned an unusable response (invalid gzip data)",
