@@ -43,6 +43,8 @@ class Paging:
     more: str = ""
     total: str = ""
     pages: str = ""
+    or_send: str = ""
+    """Instead of `send`, for a response with a `first_id` and without an `object`, as Anthropic's lists are."""
     first: int = 1
     """The number of the first page."""
 

@@ -154,7 +154,8 @@ def _cursor(paging: Paging, query: Query, page: Page, received: Received) -> Que
         reason = f"pagination failed: `{paging.more}` is true, but the page has no cursor and no entries"
         raise UpstreamError("paging", reason)
     _check_length(cursor, paging)
-    return {**query, paging.send: cursor}
+    is_other = paging.or_send != "" and page.value("object") is None and isinstance(page.value("first_id"), str)
+    return {**query, paging.or_send if is_other else paging.send: cursor}
 
 
 def _check_length(following: str, paging: Paging) -> None:

@@ -7,6 +7,13 @@ from collections.abc import Mapping
 from proxy.dialects.clouds import AZURE, BEDROCK, CLOUDFLARE, DASHSCOPE, PANGU, VERTEX
 from proxy.dialects.dialect import Auth, Dialect, Paging, Setting
 
+_OTHER_TIMES = (
+    "createTime", "created_time", "createdTime", "creation_time", "creationTime", "creation_date", "creationDate",
+    "created_on", "createdOn", "created_date", "createdDate", "creationTimestamp",
+    "release_date", "releaseDate", "released_at", "releasedAt", "published_at", "publishedAt", "published_time",
+)  # fmt: skip
+"""Further names of the time of creation; of the last ones, that of the release."""
+
 OPENAI = Dialect(
     kind="openai",
     base_path="/v1",
@@ -40,9 +47,12 @@ OPENAI = Dialect(
     # `model_id`: AiHubMix's catalog; `name`: Together's old list and Ollama-compatible servers.
     id=("id", "model_id", "name"),
     resource_names=True,  # Google's OpenAI endpoint lists `models/m`
-    owner=("owned_by", "publisher", "organization", "author", "vendor", "vendor.name"),
+    owner=(
+        *("owned_by", "ownedBy", "publisher", "organization", "author", "vendor", "vendor.name", "organization.name"),
+        *("creator", "creator.name", "developer", "company", "maker", "owner", "owner.name"),
+    ),
     # Vercel's `created` is the same for all models.
-    created=("released", "created", "created_at", "createdAt", "create_time"),
+    created=("released", "created", "created_at", "createdAt", "create_time", *_OTHER_TIMES),
     # `facts` contains the names of limits, capabilities and modalities.
     extra={
         "display_name": ("display_name", "displayName", "friendly_name", "title"),  # `title`: Novita and PPIO
@@ -55,7 +65,7 @@ OPENAI = Dialect(
     private=("created_at", "createdAt", "create_time"),  # duplicate `created`, and may be the time of the request
     paging=(
         Paging("url", read="links.next"),
-        Paging("cursor", read="last_id", send="after", more="has_more"),
+        Paging("cursor", read="last_id", send="after", more="has_more", or_send="after_id"),
     ),
 )
 

@@ -8,6 +8,7 @@ _NOT_SECONDS = 10**11  # as seconds, this would be the year 5138
 _UNITS = (1, 10**3, 10**6, 10**9)  # seconds, milliseconds, microseconds, nanoseconds
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that datetime supports
 _AFTER_DAYS = 10**8  # a number of eight digits is a day (20240501), since as seconds it would be in 1970 to 1973
+_YEARS = range(1900, 2101)  # a number of these is a year, not a time in 1970
 _COMPACT = (8, 14)  # digits of 20240501 and 20240501103000; as Unix times they would be in 1970 and 2611
 
 
@@ -51,6 +52,8 @@ def _in_range(time: datetime) -> int:
 
 
 def _from_number(number: float) -> int:
+    if number in _YEARS:
+        return 0
     # Compared without converting, because JSON integers can exceed the range of a float.
     unit = next((unit for unit in _UNITS if 0 < number < _NOT_SECONDS * unit), 0)
     return int(number // unit) if unit else 0

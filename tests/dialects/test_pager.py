@@ -90,6 +90,18 @@ def test_cursor_is_sent_while_there_is_more(around: dict[str, object], query: Qu
     assert openai(**around) == query
 
 
+@pytest.mark.parametrize(
+    ("around", "query"),
+    [
+        pytest.param({"first_id": "m"}, {"after_id": "x"}, id="a list of Anthropic"),
+        pytest.param({"first_id": "m", "object": "list"}, {"after": "x"}, id="a list of OpenAI"),
+        pytest.param({"first_id": None}, {"after": "x"}, id="no first id"),
+    ],
+)
+def test_the_parameter_of_the_cursor_is_that_of_the_format(around: dict[str, object], query: Query) -> None:
+    assert openai(has_more=True, last_id="x", **around) == query
+
+
 def test_cursor_replaces_the_previous_one_and_keeps_the_rest_of_the_query() -> None:
     query = {"after": "x", "limit": "100"}
     assert openai(query, has_more=True, last_id="y") == {"after": "y", "limit": "100"}

@@ -560,6 +560,11 @@ def test_account_fields_are_not_shown(config: object) -> None:
         pytest.param({"id": "m", "created": "", "created_at": 5}, entry_with("m", created=5), id="created_at"),
         pytest.param({"id": "m", "createdAt": "1970-01-01T00:00:05Z"}, entry_with("m", created=5), id="createdAt"),
         pytest.param(
+            {"id": "m", "created": 5, "releaseDate": "2024-05-01"},
+            entry_with("m", created=5, releaseDate="2024-05-01"),
+            id="the creation before the release",
+        ),
+        pytest.param(
             {"id": "m", "created": 5, "created_at": 1_900_000_000, "create_time": "now", "updated_at": 6},
             entry_with("m", created=5, updated_at=6),
             id="further times of the creation",
@@ -583,6 +588,37 @@ def test_account_fields_are_not_shown(config: object) -> None:
 )
 def test_field_is_read_from_the_first_path_with_a_value(payload: Mapping[str, object], entry: Entry) -> None:
     assert read("openai", msgspec.json.encode([payload])) == [entry]
+
+
+@pytest.mark.parametrize(
+    ("owner", "found"),
+    [
+        *((name, "a") for name in ("ownedBy", "creator", "developer", "company", "maker", "owner")),
+        *((f"{name}.name", "a") for name in ("vendor", "organization", "creator", "owner")),
+        ("owner.id", ""),
+        ("provider", ""),
+    ],
+)
+def test_an_owner_has_many_names(owner: str, found: str) -> None:
+    name, _, inner = owner.partition(".")
+    (entry,) = read("openai", msgspec.json.encode([{"id": "m", name: {inner: "a"} if inner else "a"}]))
+    (other,) = read("openai", msgspec.json.encode([{"id": "m", "owned_by": "b", name: "a"}]))
+
+    assert isinstance(entry, Entry)
+    assert isinstance(other, Entry)
+    assert (entry.owner, other.owner) == (found, "b")
+
+
+@pytest.mark.parametrize(
+    "name", ["createTime", "created_time", "creation_date", "created_on", "releaseDate", "published_at"]
+)
+def test_a_creation_time_has_many_names(name: str) -> None:
+    (entry,) = read("openai", msgspec.json.encode([{"id": "m", name: "2024-05-01"}]))
+    (other,) = read("openai", msgspec.json.encode([{"id": "m", "created": 1714521601, name: "2024-05-01"}]))
+
+    assert isinstance(entry, Entry)
+    assert isinstance(other, Entry)
+    assert (entry.created, other.created) == (1714521600, 1714521601)
 
 
 def test_field_paths_are_dotted() -> None:

@@ -21,6 +21,8 @@ MAY_FIRST = 1_714_557_600  # 2024-05-01T10:00:00Z
     [
         pytest.param(None, 0, id="missing or null (DeepSeek, LM Studio, Gemini)"),
         pytest.param("", 0, id="empty (ctyun)"),
+        pytest.param(2025, 0, id="a year"),
+        pytest.param("2025", 0, id="a year in a string"),
         pytest.param(0, 0, id="0 (TGI, Qianfan, SiliconFlow)"),
         pytest.param(1626777600, 1626777600, id="a constant (One-API)"),
         pytest.param(735790403, 735790403, id="a constant (NVIDIA)"),
