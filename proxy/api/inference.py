@@ -285,14 +285,17 @@ class Inference:
 def _response_headers(
     forwarded: ForwardedCall, call: Call, limited: LimitedCall | None, *, names_provider: bool
 ) -> list[Header]:
+    raw_headers, own_id = forwarded.response.raw_headers, forwarded.own_id
     headers = [
-        *relayed_headers(forwarded.response.raw_headers, own_id=forwarded.own_id, model=call.model),
+        *relayed_headers(raw_headers, own_id=own_id, model=call.model, has_limits=limited is not None),
         *forwarded.further_headers,
         *forwarded.id_headers,
     ]
     if names_provider:
         headers.append((b"x-served-by", forwarded.provider.name.encode()))
-    return limited.replace_headers(headers) if limited else headers
+    if limited:
+        headers += limited.headers
+    return headers
 
 
 def _release(call: Call, lease: Lease) -> None:

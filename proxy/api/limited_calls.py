@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+
+from msgspec import Struct
 
 from proxy.access import Caller
 from proxy.api.limits import limit_headers, refusal
@@ -13,7 +15,8 @@ from proxy.inference.call import Call
 from proxy.inference.request.token_estimate import tokens_of
 from proxy.inference.response.text_counter import TextCounter
 from proxy.inference.turns import Turns
-from proxy.limits.limiter import Admission, Limiter
+from proxy.limits.admission import Admission
+from proxy.limits.limiter import Limiter
 from proxy.limits.quota import Quota
 from proxy.telemetry import CallRecord
 from proxy.wire.limit_headers import PROVIDER_PREFIXES
@@ -22,40 +25,32 @@ _MAY_HAVE_WORKED = ("ok", "stream_broken", "client_disconnected", "shut_down", "
 """Outcomes of calls for which a provider may have used tokens that it did not report."""
 
 
-class LimitedCall:
+class LimitedCall(Struct, gc=False):
     """A call that was admitted. `end` must be called when it ends."""
 
-    __slots__ = ("_admission", "_estimate", "_headers", "_limiter", "_record", "text")
-
-    def __init__(
-        self,
-        limiter: Limiter,
-        admission: Admission,
-        record: CallRecord,
-        headers: list[Header],
-        estimate: int,
-        text: TextCounter | None,
-    ) -> None:
-        """`estimate`: tokens of the request, if they are counted without a report of the provider, else 0."""
-        self._limiter = limiter
-        self._admission = admission
-        self._record = record
-        self._headers = headers
-        self._estimate = estimate
-        self.text = text
-        """Counts the text of a stream; None if tokens are not limited, or do not come from text."""
-
-    def replace_headers(self, headers: Iterable[Header]) -> list[Header]:
-        """Return the headers of a response, with the caller's limits instead of the proxy's limits at the provider."""
-        return [header for header in headers if not header[0].startswith(PROVIDER_PREFIXES)] + self._headers
+    limiter: Limiter
+    admission: Admission
+    record: CallRecord
+    headers: Sequence[Header]
+    """Report the limits."""
+    estimate: int
+    """Tokens of the request, if they are counted without a report of the provider, else 0."""
+    text: TextCounter | None
+    """Counts the text of a stream; None if tokens are not limited, or do not come from text."""
 
     def failed(self, error: ApiError) -> None:
         """Nothing was sent but this error: it costs only what its provider has reported."""
-        error.headers = self.replace_headers(error.headers)
-        self._estimate = 0
+        others = [header for header in error.headers if not header[0].startswith(PROVIDER_PREFIXES)]
+        error.headers = [*others, *self.headers]
+        self.estimate = 0
 
     def end(self) -> None:
-        self._limiter.end(self._admission, _tokens_of(self._record, self._estimate, self.text))
+        record = self.record
+        if record.output_tokens and record.outcome == "ok":  # true for most
+            tokens = record.input_tokens + record.output_tokens
+        else:
+            tokens = _tokens_of(record, self.estimate, self.text)
+        self.limiter.end(self.admission, tokens)
 
 
 class LimitedCalls:
@@ -73,16 +68,21 @@ class LimitedCalls:
         estimate = call.body.estimated_at_once() if counts else 0
         if estimate is None:
             estimate = await self._turns.run(call.body.estimated_tokens())
-        limiter, who = self._limiter, caller.identity
+        limiter = self._limiter
         if limiter.shared is None:
-            admission = limiter.admit_now(quota.calls, who, estimate)
+            admission = limiter.admit_now(quota.calls, caller.identity, estimate)
         else:
-            admission = await limiter.admit(quota.calls, who, estimate)
-        if not admission.is_granted:
+            admission = await limiter.admit(quota.calls, caller.identity, estimate)
+        if admission.rejection:
             raise refusal(admission, head, limiter.time())
-        text = TextCounter() if counts and generates and call.body.is_stream else None
-        headers = limit_headers(admission, head, limiter.time())
-        return LimitedCall(limiter, admission, call.record, headers, estimate if generates else 0, text)
+        return LimitedCall(
+            limiter,
+            admission,
+            call.record,
+            limit_headers(admission, head, limiter.time()),
+            estimate if generates else 0,
+            TextCounter() if counts and generates and call.body.is_stream else None,
+        )
 
 
 def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> int:

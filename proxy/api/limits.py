@@ -7,7 +7,8 @@ from proxy.api.request import RequestHead
 from proxy.api.routes import Endpoint
 from proxy.asgi import Handler, Header, RawResponse, Receive, Send
 from proxy.errors import LimitExceeded
-from proxy.limits.limiter import Admission, Limiter
+from proxy.limits.admission import Admission
+from proxy.limits.limiter import Limiter
 from proxy.limits.quota import Quota
 from proxy.wire import format_of
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 from msgspec import Struct
 
+_CLOCK_SECONDS = 1.0
+"""Seconds until the clock of the system is read again."""
+_MAX_DRIFT = 0.1
+"""Seconds by which the clock may differ from what was expected."""
 _MAX_PERIODS = 1000
 """How far ahead the start of a period is computed."""
 
@@ -16,8 +22,13 @@ class Period(NamedTuple):
 
     number: int
     """Consecutive: the next day or month has the next number."""
-    ends_at: float
+    begins_at: float
     """Unix seconds."""
+    ends_at: float
+
+
+Periods = Mapping[str, Period]
+"""A day by `d`, and its month by `month`."""
 
 
 class Calendar:
@@ -25,62 +36,66 @@ class Calendar:
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
-        self._from = self._until = 0.0
-        """The time for which the periods are those below."""
-        self._month_from = 0.0
-        self._day = self._month = Period(0, 0.0)
+        self._periods: Periods = {"d": Period(0, 0.0, 0.0)}
+
+    def periods(self, time: float) -> Periods:
+        """Return the day of a time in Unix seconds, and its month."""
+        day = self._periods["d"]
+        if not day.begins_at <= time < day.ends_at:
+            self._periods = self._of(datetime.fromtimestamp(time, self._zone).date())
+        return self._periods
 
     def period(self, unit: str, time: float) -> Period:
         """Return the day (`d`) or the month (`month`) of a time in Unix seconds."""
-        if not self._from <= time < self._until:
-            self._set(datetime.fromtimestamp(time, self._zone).date())
-        return self._day if unit == "d" else self._month
+        return self.periods(time)[unit]
 
     def seconds_until(self, unit: str, number: int, time: float) -> float:
         """Return the seconds until the day or month with this number begins, at least 1."""
-        present = self.period(unit, time)
-        if number == present.number + 1:  # true for most
-            return max(1.0, present.ends_at - time)
-        number = min(number, present.number + _MAX_PERIODS)
+        number = min(number, self.period(unit, time).number + _MAX_PERIODS)
         if unit == "d":
             return max(1.0, self._begin(date.fromordinal(number)) - time)
         year, month = divmod(number - 1, 12)
         return max(1.0, self._begin(date(year, month + 1, 1)) - time)
 
-    def is_before(self, unit: str, seconds: float, time: float) -> bool:
-        """Whether the moment this many seconds before a time is in an earlier day or month."""
-        self.period(unit, time)
-        return time - seconds < (self._from if unit == "d" else self._month_from)
-
-    def _set(self, day: date) -> None:
+    def _of(self, day: date) -> Periods:
         next_month = date(day.year + day.month // 12, day.month % 12 + 1, 1)
-        self._day = Period(day.toordinal(), self._begin(day + timedelta(days=1)))
-        self._month = Period(day.year * 12 + day.month, self._begin(next_month))
-        self._from, self._until = self._begin(day), self._day.ends_at
-        self._month_from = self._begin(day.replace(day=1))
+        return {
+            "d": Period(day.toordinal(), self._begin(day), self._begin(day + timedelta(days=1))),
+            "month": Period(day.year * 12 + day.month, self._begin(day.replace(day=1)), self._begin(next_month)),
+        }
 
     def _begin(self, day: date) -> float:
         return datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp()
 
 
 class Moment(Struct, gc=False):
-    """The time, on both clocks and in the calendar."""
+    """The time by the monotonic clock, and the present day and month.
+
+    The clock of the system is read once a second only: it hardly differs from the monotonic clock in this time.
+    """
 
     calendar: Calendar
     now: float = 0.0
     """Monotonic seconds."""
-    time: float = 0.0
-    """Unix seconds."""
-    day: int = 0
-    month: int = 0
-    """Numbers of periods."""
-    _from: float = 0.0
-    _until: float = 0.0
-    """The day, in Unix seconds."""
+    periods: Periods = {}
+    """The day and the month, in monotonic seconds. Another object if they have changed, or if the clock was set."""
+    due: float = -math.inf
+    """When `set` must be called, in monotonic seconds."""
+    offset: float = math.inf
+    """Unix seconds at the monotonic time 0."""
+
+    @property
+    def time(self) -> float:
+        """Unix seconds."""
+        return self.now + self.offset
 
     def set(self, now: float, time: float) -> None:
-        self.now, self.time = now, time
-        if not self._from <= time < self._until:
-            self.day, self._until = self.calendar.period("d", time)
-            self.month = self.calendar.period("month", time).number
-            self._from = time
+        """`time`: Unix seconds."""
+        self.now = now
+        if abs(time - now - self.offset) > _MAX_DRIFT or now >= self.periods["d"].ends_at:
+            self.offset = offset = time - now
+            self.periods = {
+                unit: Period(number, begin - offset, end - offset)
+                for unit, (number, begin, end) in self.calendar.periods(time).items()
+            }
+        self.due = min(now + _CLOCK_SECONDS, self.periods["d"].ends_at)

@@ -10,15 +10,11 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from proxy.config import Config
-from proxy.config.call_limits import UNIT_NAMES
 from proxy.config.timezones import zone_of
-from proxy.limits.calendar import Moment
+from proxy.limits.admission import Admission, Rejection, Remaining, longest
 from proxy.limits.claims import Claim, Decision, Kind, SharedLimits, Usage
 from proxy.limits.quota import Quota, Rule, caller_scope, claims_of, exists_in
 from proxy.limits.state import LimitState
-from proxy.limits.windows import Counter
-
-_WHAT = {"requests": "requests", "tokens": "tokens", "list_requests": "list requests"}
 
 _log = logging.getLogger("models_proxy")
 
@@ -34,54 +30,6 @@ class Status(Struct, frozen=True):
     remaining: int
     reset: float
     """Seconds until it is unused."""
-
-
-class Remaining(Struct, frozen=True, gc=False):
-    """The remaining part of one limit, for headers."""
-
-    limit: int
-    remaining: int
-    reset: float
-    """Seconds until it is unused."""
-
-
-class Rejection(Struct, frozen=True):
-    """The limit that delays a request longest."""
-
-    rule: Rule
-    wait: float
-    """Seconds until the request could be admitted."""
-
-    @property
-    def reason(self) -> str:
-        """Which limit is exceeded, for the client."""
-        group, kind, unit, limit = self.rule
-        whose = f"all members of the group {group} together" if group else "each caller"
-        if kind == "concurrent":
-            return f"at most {limit} calls at a time ({whose})"
-        return f"at most {limit} {_WHAT[kind]} per {UNIT_NAMES[unit]} ({whose})"
-
-
-class Admission(Struct, frozen=True):
-    """The decision on a request. `Limiter.end` must be called after an admitted one."""
-
-    rules: Sequence[Rule]
-    caller: str
-    """The scope of the caller."""
-    tokens: int
-    """The estimate that was counted."""
-    since: float
-    """Monotonic seconds of the decision."""
-    requests: Remaining | None
-    tokens_left: Remaining | None
-    """The limits of requests and of tokens with the least remaining; of equal ones, the last to be reset."""
-    rejection: Rejection | None = None
-    factor: int = 1
-    """How often the amounts were counted, by a process that counts locally."""
-
-    @property
-    def is_granted(self) -> bool:
-        return self.rejection is None
 
 
 class LimitReport(NamedTuple):
@@ -148,15 +96,18 @@ class Limiter:
 
     def admit_now(self, rules: Sequence[Rule], identity: str, tokens: int = 0) -> Admission:
         """Decide without other processes: only if there is no `shared`."""
-        caller = caller_scope(identity)
-        bound, is_granted = self.state.admit(rules, caller, tokens)
-        at = self.state.at
-        rejection = None
-        if not is_granted:
-            rejection = self._rejected(rules, [each.wait(each.limit - 1, at) for each in bound.counters])
-        return Admission(
-            rules, caller, tokens, at.now, _tightest(bound.requests, at), _tightest(bound.tokens, at), rejection
-        )
+        state = self.state
+        at = state.now()
+        scope = state.scopes.get(caller := f"key:{identity}")
+        account = scope.account if scope else None
+        if account is None or account.rules is not rules:
+            account = state.open(rules, caller)
+        admission = account.admit(at, tokens)
+        if admission.rejection:
+            self.rejected[admission.rejection.rule.kind] += 1
+        elif state.changed is not None:
+            state.changed.update(account.scopes)
+        return admission
 
     async def admit(self, rules: Sequence[Rule], identity: str, tokens: int = 0) -> Admission:
         """Decide. With other processes, within their time limit. `tokens`: an estimate of those of the request."""
@@ -175,18 +126,24 @@ class Limiter:
             self.state.adopt(claims, decision)
         rejection = None if decision.is_granted else self._rejected(rules, [each.wait for each in decision.usage])
         counted = [*zip(rules, decision.usage, strict=True)]
-        requests = _tightest_of(each for each in counted if each[0].unit and each[0].kind != "tokens")
-        of_tokens = _tightest_of(each for each in counted if each[0].kind == "tokens")
-        return Admission(rules, caller, tokens, since, requests, of_tokens, rejection, factor)
+        requests = _tightest(each for each in counted if each[0].unit and each[0].kind != "tokens")
+        of_tokens = _tightest(each for each in counted if each[0].kind == "tokens")
+        return Admission(rules, caller, tokens, since, requests, of_tokens, rejection, factor=factor)
 
     def end(self, admission: Admission, tokens: int) -> None:
         """Count the end of an admitted call. `tokens`: its input and output, as far as they are known."""
-        rules, caller, more = admission.rules, admission.caller, tokens - admission.tokens
+        state, tokens = self.state, tokens - admission.tokens
         if self.shared is None:
-            self.state.end(rules, caller, more, admission.since)
-        elif changes := self.state.changes_at_end(rules, caller, more, admission.since):
+            at = state.now()
+            scope, account = state.scopes.get(admission.caller), admission.account
+            if account is None or scope is None or scope.counters is not account.own:  # it was dropped since
+                account = state.account(admission.rules, admission.caller)
+            account.end(at, tokens, admission.since)
+            if tokens and state.changed is not None:
+                state.changed.update(account.scopes)
+        elif changes := state.changes_at_end(admission, tokens):
             self.shared.report(changes)
-            self.state.apply(changes, admission.factor)
+            state.apply(changes, admission.factor)
 
     async def statuses(self, quota: Quota | None, identity: str) -> list[Status]:
         """Return the limits of a caller, and what remains. Nothing is used.
@@ -226,25 +183,13 @@ class Limiter:
             self.local_since = self.time()
 
     def _rejected(self, rules: Sequence[Rule], waits: Sequence[float]) -> Rejection:
-        rule, wait = max(zip(rules, waits, strict=True), key=lambda pair: pair[1])
-        self.rejected[rule.kind] += 1
-        return Rejection(rule, wait)
+        rejection = longest(rules, waits)
+        self.rejected[rejection.rule.kind] += 1
+        return rejection
 
 
-def _tightest(counters: Sequence[Counter], at: Moment) -> Remaining | None:
+def _tightest(counted: Iterable[tuple[Rule, Usage]]) -> Remaining | None:
     """Return the limit with the least remaining; of equal ones, the last to be reset."""
-    least, found = 0, None
-    for counter in counters:
-        remaining = counter.limit - counter.used
-        if remaining < 0:
-            remaining = 0
-        if found is None or remaining < least or (remaining == least and counter.reset(at) > found.reset(at)):
-            least, found = remaining, counter
-    return Remaining(found.limit, least, found.reset(at)) if found else None
-
-
-def _tightest_of(counted: Iterable[tuple[Rule, Usage]]) -> Remaining | None:
-    """Return the same of limits that other processes count, too."""
     limits = [Remaining(rule.limit, max(0, rule.limit - usage.used), usage.reset) for rule, usage in counted]
     return min(limits, key=lambda each: (each.remaining, -each.reset), default=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
@@ -9,16 +10,17 @@ from datetime import tzinfo
 from msgspec import Struct, field
 
 from proxy.config.call_limits import SLIDING, UNITS
+from proxy.limits.admission import Account, Admission, account_of
 from proxy.limits.calendar import Calendar, Moment
 from proxy.limits.claims import KINDS, Claim, Decision, Kind, Usage
 from proxy.limits.dropped import Dropped
-from proxy.limits.quota import Rule, scope_of
+from proxy.limits.quota import Rule, claims_of, scope_of
 from proxy.limits.windows import CalendarWindow, CallsInProgress, Counter, SlidingWindow
 
 MAX_SCOPES = 200_000
 """Callers and groups whose counters are kept. Beyond, some are dropped."""
-_SWEEP = 16
-"""Decisions between two checks whether a scope is still used. Each new scope also causes a check."""
+_CHECKED = 100
+"""Scopes that are checked each second, while there are decisions. Each new scope also causes a check."""
 _DROPPED = (
     "limits: more than %d callers and groups have used their limits: the counters of some are dropped, "
     "which can admit them above their limits; set limits for groups instead (`group_limits`)"
@@ -26,27 +28,13 @@ _DROPPED = (
 _NAMES = {kind: {unit: f"{kind}/{unit}" for unit in (*UNITS, "")} for kind in KINDS}
 
 
-class Bound(Struct, frozen=True, gc=False):
-    """The counters of the limits of one caller: all, and by what is added to them."""
-
-    rules: Sequence[Rule]
-    counters: tuple[Counter, ...]
-    """One for each rule."""
-    windows: tuple[Counter, ...]
-    """All but the calls in progress."""
-    requests: tuple[Counter, ...]
-    in_flight: tuple[Counter, ...]
-    tokens: tuple[Counter, ...]
-    scopes: tuple[str, ...]
-
-
 class Scope(Struct, gc=False):
     """The counters of one caller, or of one group."""
 
     counters: dict[str, Counter] = field(default_factory=dict)
     """By kind and unit, such as `requests/m`; `concurrent/` are the calls in progress."""
-    bound: Bound | None = None
-    """For the rules that were applied last."""
+    account: Account | None = None
+    """Of the caller, for the rules that were applied last."""
 
     @property
     def in_flight(self) -> int:
@@ -76,73 +64,34 @@ class LimitState:
         """The scopes that have changed since they were stored; None if they are not stored."""
         self.dropped = Dropped(monotonic, _DROPPED, MAX_SCOPES)
         """Scopes that were dropped although their limits were used."""
-        self._due = 0
-        """Decisions since the last check of a scope; a new one counts as several."""
+        self._unchecked = 0
+        """New scopes: each causes a check of another one."""
+        self._next_check = -math.inf
+        """Monotonic seconds of the next checks of `_CHECKED` scopes."""
 
     def set_zone(self, zone: tzinfo) -> None:
         self.at = Moment(Calendar(zone))
 
-    # -- the limits of one caller, counted by this process alone -------------------------------------------------------
-
-    def admit(self, rules: Sequence[Rule], caller: str, tokens: int) -> tuple[Bound, bool]:
-        """Count a request if all limits allow it. `caller`: its scope; `tokens`: an estimate.
-
-        Returns the counters, and whether it was counted.
-        """
-        at = self._now()
-        bound = self._bound(rules, caller)
-        for counter in bound.windows:
-            counter.advance(at)
-            if counter.used >= counter.limit:
-                return bound, False
-        for counter in bound.in_flight:
-            if counter.used >= counter.limit:
-                return bound, False
-        for counter in bound.requests:
-            counter.add(1, at)
-        for counter in bound.in_flight:
-            counter.used += 1
-        for counter in bound.tokens:
-            counter.add(tokens, at)
-        if self.changed is not None:
-            self.changed.update(bound.scopes)
-        return bound, True
-
-    def end(self, rules: Sequence[Rule], caller: str, tokens: int, since: float) -> None:
-        """Count the end of a call. `tokens`: what is added to its estimate; `since`: when it was admitted.
-
-        Tokens whose window has expired are not subtracted: that would admit more than the limit.
-        """
-        at = self._now()
-        bound = self._bound_at_end(rules, caller)
-        for counter in bound.in_flight:
-            counter.add(-1, at)
-        if not tokens:
-            return
-        for counter in bound.tokens:
-            counter.advance(at)
-            if tokens > 0 or not counter.has_forgotten(at.now - since, at):
-                counter.add(tokens, at)
-        if self.changed is not None:
-            self.changed.update(bound.scopes)
-
-    def changes_at_end(self, rules: Sequence[Rule], caller: str, tokens: int, since: float) -> list[Claim]:
+    def changes_at_end(self, admission: Admission, tokens: int) -> list[Claim]:
         """Return what `end` would change."""
-        at = self._now()
+        at = self.now()
         changes = []
-        for rule, counter in zip(rules, self._bound_at_end(rules, caller).counters, strict=True):
-            amount = -1 if rule.kind == "concurrent" else tokens if rule.kind == "tokens" else 0
-            is_late = rule.kind == "tokens" and tokens < 0 and counter.has_forgotten(at.now - since, at)
-            if amount and not is_late:
-                changes.append(Claim(scope_of(rule, caller), rule.kind, rule.unit, rule.limit, amount))
+        for claim in claims_of(admission.rules, admission.caller, tokens):
+            counter = self._changed(claim, at)
+            if claim.kind == "concurrent":
+                changes.append(claim.with_amount(-1))
+            elif claim.kind == "tokens" and (
+                tokens > 0 or (tokens and not counter.has_forgotten(at.now - admission.since, at))
+            ):
+                changes.append(claim)
         return changes
 
     # -- claims of other processes, and decisions with a part of the limits --------------------------------------------
 
     def claim(self, claims: Sequence[Claim], factor: int = 1) -> Decision:
         """Decide. `factor`: multiplies the amounts, for a process that counts locally."""
-        at = self._now()
-        counters = [self._counter(claim, at) for claim in claims]
+        at = self.now()
+        counters = [self._claimed(claim, at) for claim in claims]
         waits = [counter.wait(_free(claim, factor), at) for claim, counter in zip(claims, counters, strict=True)]
         is_granted = not any(waits)
         if is_granted:
@@ -156,15 +105,15 @@ class LimitState:
 
     def look(self, claims: Sequence[Claim]) -> Decision:
         """Return what is used, without any change."""
-        at = self._now()
-        counters = [self._counter(claim, at) for claim in claims]
+        at = self.now()
+        counters = [self._claimed(claim, at) for claim in claims]
         return Decision(True, [Usage(counter.used, 0.0, counter.reset(at)) for counter in counters])
 
     def apply(self, changes: Iterable[Claim], factor: int = 1) -> None:
         """Add changes unconditionally."""
-        at = self._now()
+        at = self.now()
         for change in changes:
-            self._add(change, self._counter(change, at), factor, at)
+            self._add(change, self._changed(change, at), factor, at)
 
     def release(self, scope: str, number: int) -> None:
         """End calls in progress."""
@@ -173,9 +122,9 @@ class LimitState:
 
     def adopt(self, claims: Sequence[Claim], decision: Decision) -> None:
         """Adopt what was counted for several processes, except calls in progress, which are those of this one."""
-        at = self._now()
+        at = self.now()
         for claim, usage in zip(claims, decision.usage, strict=True):
-            counter = self._counter(claim, at)
+            counter = self._claimed(claim, at)
             if not isinstance(counter, CallsInProgress):
                 counter.adopt(usage.used, at)
                 self._note(claim)
@@ -189,80 +138,71 @@ class LimitState:
 
     # -- counters ------------------------------------------------------------------------------------------------------
 
-    def _now(self) -> Moment:
-        """Return the present moment. Scopes are dropped here only: before any is used."""
+    def now(self) -> Moment:
+        """Return the present moment."""
         at = self.at
-        at.set(self._monotonic(), self._time())
-        self._due += 1
-        while self._due >= _SWEEP:
-            self._due -= _SWEEP
-            self._sweep(at)
+        at.now = now = self._monotonic()
+        if now >= at.due:
+            self._update(now)
         return at
+
+    def _update(self, now: float) -> None:
+        """Read the clock of the system, and drop scopes whose limits are unused: only here, before any is used."""
+        self.at.set(now, self._time())
+        number, self._unchecked = self._unchecked, 0
+        if now >= self._next_check:
+            self._next_check = now + 1.0
+            number += _CHECKED
+        for _ in range(min(number, len(self.scopes))):
+            self._check()
 
     def scope(self, name: str) -> Scope:
         """Return the counters of a caller or group, new ones if there are none."""
         scope = self.scopes.get(name)
         if scope is None:
             scope = self.scopes[name] = Scope()
-            self._due += _SWEEP
+            self._unchecked += 1
+            self.at.due = self.at.now  # the next decision checks a scope
         return scope
 
-    def _bound(self, rules: Sequence[Rule], caller: str) -> Bound:
-        """Return the counters of a caller."""
-        scope = self.scopes.get(caller) or self.scope(caller)
-        bound = scope.bound
-        if bound is None or bound.rules is not rules:
-            bound = self._bind(rules, caller)
-            self._set_limits(bound)
-            scope.bound = bound
-        return bound
-
-    def _bound_at_end(self, rules: Sequence[Rule], caller: str) -> Bound:
-        """Return the counters of a call that ends. Its limits may be those before a reload: the present ones stay."""
-        scope = self.scopes.get(caller)
-        bound = scope.bound if scope else None
-        return bound if bound is not None and bound.rules is rules else self._bind(rules, caller)
-
-    def _set_limits(self, bound: Bound) -> None:
-        """Set the limits of counters to those of the rules, which may be of another deployment."""
-        for rule, counter in zip(bound.rules, bound.counters, strict=True):
+    def open(self, rules: Sequence[Rule], caller: str) -> Account:
+        """Return a new account of a caller, and set the limits of its counters. `caller`: its scope."""
+        account = self.account(rules, caller)
+        for rule, counter in zip(rules, account.counters, strict=True):
             if counter.limit == rule.limit:
                 continue
             counter.set_limit(rule.limit)
             if rule.group:  # the other members, whose rules may be newer, set it again
                 for scope in self.scopes.values():
-                    scope.bound = None
+                    scope.account = None
+        self.scope(caller).account = account
+        return account
 
-    def _bind(self, rules: Sequence[Rule], caller: str) -> Bound:
-        counters = tuple(self._counter_of(rule, caller) for rule in rules)
-        by_kind: dict[Kind, list[Counter]] = {kind: [] for kind in KINDS}
-        for rule, counter in zip(rules, counters, strict=True):
-            by_kind[rule.kind].append(counter)
-        return Bound(
-            rules,
-            counters,
-            windows=tuple(counter for kind in KINDS if kind != "concurrent" for counter in by_kind[kind]),
-            requests=(*by_kind["requests"], *by_kind["list_requests"]),
-            in_flight=(*by_kind["concurrent"],),
-            tokens=(*by_kind["tokens"],),
-            scopes=tuple(dict.fromkeys(scope_of(rule, caller) for rule in rules)),
-        )
+    def account(self, rules: Sequence[Rule], caller: str) -> Account:
+        """Return an account with rules that may be those before a reload: only new counters get their limits."""
+        counters = [self._counter_of(scope_of(rule, caller), rule.kind, rule.unit, rule.limit) for rule in rules]
+        return account_of(caller, self.scope(caller).counters, rules, counters)
 
-    def _counter_of(self, rule: Rule, caller: str) -> Counter:
-        """Return the counter of a rule. Only a new one gets its limit."""
-        scope, name = self.scope(scope_of(rule, caller)), _NAMES[rule.kind][rule.unit]
-        counter = scope.counters.get(name)
+    def _counter_of(self, scope: str, kind: Kind, unit: str, limit: int) -> Counter:
+        """Return the counter of a limit. Only a new one gets this limit."""
+        counters, name = self.scope(scope).counters, _NAMES[kind][unit]
+        counter = counters.get(name)
         if counter is None:
-            counter = scope.counter(name)
-            counter.set_limit(rule.limit)
+            counter = counters[name] = _new_counter(name)
+            counter.set_limit(limit)
         return counter
 
-    def _counter(self, claim: Claim, at: Moment) -> Counter:
-        """Return the counter of a limit, without what has expired."""
-        scope = self.scopes.get(claim.scope) or self.scope(claim.scope)
-        counter = scope.counter(_NAMES[claim.kind][claim.unit])
+    def _claimed(self, claim: Claim, at: Moment) -> Counter:
+        """Return the counter of a claim, without what has expired."""
+        counter = self._counter_of(claim.scope, claim.kind, claim.unit, claim.limit)
         if counter.limit != claim.limit:
             counter.set_limit(claim.limit)
+        counter.advance(at)
+        return counter
+
+    def _changed(self, change: Claim, at: Moment) -> Counter:
+        """Return the same for a change, whose limit may be that before a reload: the present one stays."""
+        counter = self._counter_of(change.scope, change.kind, change.unit, change.limit)
         counter.advance(at)
         return counter
 
@@ -279,14 +219,12 @@ class LimitState:
 
     # -- memory --------------------------------------------------------------------------------------------------------
 
-    def _sweep(self, at: Moment) -> None:
+    def _check(self) -> None:
         """Check the least recently checked scope, and drop it if its limits are unused."""
         scopes = self.scopes
-        if not scopes:
-            return
         name = next(iter(scopes))
         scope = scopes[name]
-        is_used = any(counter.is_used(at) for counter in scope.counters.values())
+        is_used = any(counter.is_used(self.at) for counter in scope.counters.values())
         if name.startswith("group:") or scope.in_flight or (is_used and len(scopes) <= MAX_SCOPES):
             scopes.move_to_end(name)
             return

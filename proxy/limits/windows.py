@@ -27,11 +27,13 @@ class SlidingWindow(Struct, gc=False):
     limit: int = 1
     used: int = 0
     """The sum of the counts, and the debt. `advance` is called before it is read, and before all other methods."""
+    due: float = math.inf
+    """When `advance` has something to do, in monotonic seconds."""
+    unused_at: float = 0.0
+    """When the newest entry expires. It is unused then, unless it has a debt."""
     debt: int = 0
-    _expires_at: float = math.inf
-    """When the oldest entry expires."""
     _slot_ends_at: float = 0.0
-    """Until then, what is added belongs to the newest entry."""
+    """Until then, what is added belongs to the newest entry, which exists."""
     # Pairs of a time and a count, the oldest first. An array is small, and the garbage collector does not scan it.
     _entries: array[float] = field(default_factory=lambda: array("d"))
 
@@ -46,38 +48,42 @@ class SlidingWindow(Struct, gc=False):
 
     def advance(self, at: Moment) -> None:
         """Drop what has expired."""
-        if self._expires_at <= at.now:
+        if self.due <= at.now:
             self._drop_expired(at.now)
 
     def add(self, amount: int, at: Moment) -> None:
         """`amount`: negative to take back a part of what was added within the window."""
-        if amount <= 0:
+        if amount > 0:
+            self.used += amount
+            self.record(amount, at)
+        else:
             self._take_back(-amount)
-            return
-        limit, now = self.limit, at.now
-        used = self.used + amount
-        if used > limit:
-            fits = max(0, min(amount, limit - self.in_window))
-            self.add_debt(amount - fits)
-            if not fits:
+
+    def record(self, amount: int, at: Moment) -> None:
+        """Keep the time of an amount that was added to `used`: the second half of `add`."""
+        if self.used > self.limit:
+            amount = self._without_debt(amount)
+            if not amount:
                 return
-            amount, used = fits, self.used + fits
-        self.used = used
-        entries = self._entries
-        if not entries:
-            self._expires_at = now + self.seconds
-        elif now < self._slot_ends_at or now <= entries[-2]:
+        now, entries = at.now, self._entries
+        self.unused_at = now + self.seconds
+        if now < self._slot_ends_at:
+            entries[-2] = now
             entries[-1] += amount
-            if now > entries[-2]:
-                entries[-2] = now
-                if len(entries) == 2:
-                    self._expires_at = now + self.seconds
             return
-        if limit > EXACT:
+        if not entries:
+            self.due = self.unused_at
+        if self.limit > EXACT:
             grain = self.seconds / SLOTS
             self._slot_ends_at = (now // grain + 1) * grain
         entries.append(now)
         entries.append(amount)
+
+    def _without_debt(self, amount: int) -> int:
+        """Return the part of an amount that fits in the window. The rest of it becomes a debt."""
+        fits = max(0, min(amount, self.limit - self.in_window + amount))
+        self.debt += amount - fits
+        return fits
 
     def add_debt(self, amount: int) -> None:
         """`amount`: negative to pay."""
@@ -93,6 +99,9 @@ class SlidingWindow(Struct, gc=False):
         in_window = min(surplus, self.in_window)
         self._remove_oldest(in_window)  # expired in that process
         self.add_debt(in_window - surplus)
+        if self.debt and not self._entries:
+            fits = min(self.debt, self.limit)
+            self.replace([(at.now, fits)], self.debt - fits)
 
     def wait(self, used: int, at: Moment) -> float:
         """Seconds until no more than this is used."""
@@ -107,10 +116,7 @@ class SlidingWindow(Struct, gc=False):
 
     def reset(self, at: Moment) -> float:
         """Seconds until it is unused."""
-        entries = self._entries
-        if not entries:
-            return 0.0
-        left = entries[-2] + self.seconds - at.now
+        left = self.unused_at - at.now
         if self.debt:
             left += self.seconds * math.ceil(self.debt / self.limit)
         return left if left > 0.0 else 0.0
@@ -144,7 +150,10 @@ class SlidingWindow(Struct, gc=False):
         self.used += count
 
     def _set_expiry(self) -> None:
-        self._expires_at = self._entries[0] + self.seconds if self._entries else math.inf
+        if self._entries:
+            self.due, self.unused_at = self._entries[0] + self.seconds, self._entries[-2] + self.seconds
+        else:
+            self.due, self.unused_at, self._slot_ends_at = math.inf, 0.0, 0.0
 
     def _drop_expired(self, now: float) -> None:
         entries, seconds = self._entries, self.seconds
@@ -196,6 +205,8 @@ class CalendarWindow(Struct, gc=False):
     """Consecutive numbers, as in `Period`."""
     used: int = 0
     """`advance` is called before it is read, and before all other methods."""
+    due: float = -math.inf
+    """When the period ends, in monotonic seconds."""
     highest: int = 0
     """A higher limit that was valid earlier in the period, 0 for none: only usage above it is a debt."""
 
@@ -210,10 +221,11 @@ class CalendarWindow(Struct, gc=False):
         return max(self.limit, self.highest)
 
     def advance(self, at: Moment) -> None:
-        """Begin another period."""
-        period = at.day if self.unit == "d" else at.month
-        if period != self.period:
-            self._begin(period)
+        """Begin another period, and set its end."""
+        number, _, end = at.periods[self.unit]
+        if number != self.period:
+            self._begin(number)
+        self.due = end if self.period == number else at.now + self._seconds_until(1, at)
 
     def add(self, amount: int, at: Moment) -> None:
         used = self.used + amount
@@ -225,26 +237,27 @@ class CalendarWindow(Struct, gc=False):
 
     def wait(self, used: int, at: Moment) -> float:
         """Seconds until no more than this is used."""
-        return self._seconds_until(used, at) if self.used > used else 0.0
+        return self._wait(used, at) if self.used > used else 0.0
 
     def reset(self, at: Moment) -> float:
         """Seconds until it is unused, at least those of the present period."""
-        return self._seconds_until(0, at)
+        if self.used > self.limit:
+            return self._wait(0, at)
+        left = self.due - at.now
+        return left if left > 1.0 else 1.0
 
     def is_used(self, at: Moment) -> bool:
         """Whether anything is used now, or would be in a later period."""
-        period = at.day if self.unit == "d" else at.month
-        return self.used > self._paid_until(period)
+        return self.used > self._paid_until(at.periods[self.unit].number)
 
     def has_forgotten(self, seconds: float, at: Moment) -> bool:
         """Whether an amount that was added this many seconds ago is no longer counted, except as a debt."""
-        return at.calendar.is_before(self.unit, seconds, at.time)
+        return at.now - seconds < at.periods[self.unit].begins_at
 
     def _begin(self, period: int) -> None:
-        if period > self.period:
-            self.used = max(0, self.used - self._paid_until(period)) if self.period else 0
-        elif period == self.period - 1:
+        if period == self.period - 1:
             return  # a clock that was set back over midnight: the later period continues
+        self.used = max(0, self.used - self._paid_until(period)) if self.period else 0
         self.period = period  # also an earlier one, if a wrong clock was far ahead
         self.highest = 0
 
@@ -253,9 +266,12 @@ class CalendarWindow(Struct, gc=False):
         later = period - self.period - 1
         return self.allowed + self.limit * later if later >= 0 else 0
 
-    def _seconds_until(self, used: int, at: Moment) -> float:
-        above = self.used - used - self.allowed
-        periods = 1 if above <= 0 else 1 + math.ceil(above / self.limit)
+    def _wait(self, used: int, at: Moment) -> float:
+        debt = self.used - used - self.allowed
+        return self._seconds_until(1 + math.ceil(debt / self.limit), at) if debt > 0 else max(1.0, self.due - at.now)
+
+    def _seconds_until(self, periods: int, at: Moment) -> float:
+        """Seconds until this number of periods later."""
         return at.calendar.seconds_until(self.unit, self.period + periods, at.time)
 
 
@@ -264,6 +280,7 @@ class CallsInProgress(Struct, gc=False):
 
     limit: int = 0
     used: int = 0
+    due: float = math.inf
 
     def set_limit(self, limit: int) -> None:
         self.limit = limit
@@ -289,4 +306,5 @@ class CallsInProgress(Struct, gc=False):
         return False
 
 
-Counter = SlidingWindow | CalendarWindow | CallsInProgress
+Window = SlidingWindow | CalendarWindow
+Counter = Window | CallsInProgress

@@ -180,10 +180,10 @@ class CountedLimits:
     def _usage(self, claim: Claim, used: int, wait: float, reset: float) -> Usage:
         if claim.unit in SLIDING or claim.unit == "":
             return Usage(used, wait, reset)
-        window = CalendarWindow(claim.unit, claim.limit, used=used)
         moment = Moment(self._calendar)
         moment.set(0.0, self._clock.time())
-        window.period = moment.day if claim.unit == "d" else moment.month
+        window = CalendarWindow(claim.unit, claim.limit, moment.periods[claim.unit].number, used)
+        window.advance(moment)
         free = claim.limit - (1 if claim.kind == "tokens" else claim.amount)
         return Usage(used, window.wait(free, moment) if wait else 0.0, window.reset(moment))
 

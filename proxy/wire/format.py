@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from proxy.asgi import Header
 from proxy.errors import ApiError, RelayedError
-from proxy.limits.limiter import Admission
+from proxy.limits.admission import Admission
 from proxy.wire.limit_headers import openai_limit_headers
 from proxy.wire.lists import ListFormat
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from proxy.asgi import Header
-from proxy.limits.limiter import Admission
+from proxy.limits.admission import Admission
 
 PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b"ratelimit-", b"anthropic-ratelimit-")
 """How the names of headers begin with which providers report limits."""

@@ -23,7 +23,7 @@ def at(now: float) -> Moment:
 
 def on(period: int) -> Moment:
     """A moment in a day."""
-    return Moment(Calendar(UTC), day=period)
+    return Moment(Calendar(UTC), periods={"d": Period(period, 0.0, 86_400.0)}, offset=period * 86_400.0)
 
 
 def minute(limit: int = 100) -> SlidingWindow:
@@ -156,6 +156,17 @@ def test_a_window_takes_over_what_others_have_counted(total: int) -> None:
     assert window.used == total
 
 
+def test_a_debt_that_others_have_counted_is_paid_when_nothing_else_is_counted() -> None:
+    window = minute()
+    window.add(150, at(0.0))
+    window.adopt(50, at(10.0))
+    used = []
+    for now in (10.0, 69.0, 70.0):
+        window.advance(at(now))
+        used.append(window.used)
+    assert used == [50, 50, 0]
+
+
 # -- days and months ---------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +212,8 @@ def test_a_lower_limit_makes_no_debt() -> None:
     window.set_limit(20)
     noon = Moment(Calendar(UTC))
     noon.set(0.0, 6.5 * 86_400)  # in the day with this number
-    window.period = noon.day
+    window.period = noon.periods["d"].number
+    window.advance(noon)
     assert [window.wait(used, noon) / 86_400 for used in (1055, 55, 54, 35, 34, 0)] == [0, 0.5, 1.5, 1.5, 2.5, 3.5]
     window.period = 7
     assert [window.is_used(on(period)) for period in (7, 8, 9, 10, 11)] == [True, True, True, True, False]
@@ -221,7 +233,10 @@ def test_the_wait_for_a_debt_is_that_of_several_days_or_months() -> None:
     noon = unix(berlin, 2026, 10, 23, 12)
     moment = Moment(Calendar(berlin))
     moment.set(0.0, noon)
-    daily, monthly = day(moment.day, 250), CalendarWindow("month", 100, moment.month, 250)
+    today, month = (moment.periods[unit].number for unit in ("d", "month"))
+    daily, monthly = day(today, 250), CalendarWindow("month", 100, month, 250)
+    for window in (daily, monthly):
+        window.advance(moment)
     assert [daily.wait(used, moment) for used in (250, 200, 99)] == [
         0.0,
         unix(berlin, 2026, 10, 24) - noon,
@@ -232,7 +247,7 @@ def test_the_wait_for_a_debt_is_that_of_several_days_or_months() -> None:
         unix(berlin, 2026, 12, 1) - noon,
         unix(berlin, 2027, 1, 1) - noon,
     ]
-    assert day(moment.day, 10**15).wait(99, moment) > 900 * 86_400
+    assert day(today, 10**15).wait(99, moment) > 900 * 86_400
 
 
 def unix(zone: ZoneInfo, *moment: int) -> float:
@@ -244,10 +259,13 @@ def test_days_and_months_are_those_of_the_time_zone() -> None:
     calendar = Calendar(berlin)
     last = unix(berlin, 2026, 10, 31, 23, 59, 59)
     midnight = unix(berlin, 2026, 11, 1)
-    assert calendar.period("d", last) == Period(datetime(2026, 10, 31, tzinfo=UTC).toordinal(), midnight)
-    assert calendar.period("month", last) == Period(2026 * 12 + 10, midnight)
-    assert calendar.period("month", midnight) == Period(2026 * 12 + 11, unix(berlin, 2026, 12, 1))
-    assert calendar.period("month", unix(berlin, 2026, 12, 5)) == Period(2026 * 12 + 12, unix(berlin, 2027, 1, 1))
+    october = Period(2026 * 12 + 10, unix(berlin, 2026, 10, 1), midnight)
+    november = Period(2026 * 12 + 11, midnight, unix(berlin, 2026, 12, 1))
+    december = Period(2026 * 12 + 12, unix(berlin, 2026, 12, 1), unix(berlin, 2027, 1, 1))
+    today = Period(datetime(2026, 10, 31, tzinfo=UTC).toordinal(), unix(berlin, 2026, 10, 31), midnight)
+    assert calendar.period("d", last) == today
+    months = [calendar.period("month", time) for time in (last, midnight, unix(berlin, 2026, 12, 5))]
+    assert months == [october, november, december]
 
 
 def test_days_with_a_change_of_the_clock_have_25_or_23_hours() -> None:
@@ -288,9 +306,9 @@ def test_periods_are_those_of_the_calendar_in_every_time_zone(name: str, time: i
         assert numbers(period.ends_at)[index] > period.number
 
 
-def test_what_was_before_midnight_or_the_first_of_the_month_was_in_an_earlier_period() -> None:
-    calendar = Calendar(UTC)
-    noon = datetime(2026, 11, 2, 12, tzinfo=UTC).timestamp()
-    day, month = 43_200, 43_200 + 86_400
-    assert [calendar.is_before("d", seconds, noon) for seconds in (day, day + 1)] == [False, True]
-    assert [calendar.is_before("month", seconds, noon) for seconds in (month, month + 1)] == [False, True]
+def test_what_was_before_midnight_or_the_first_of_the_month_is_no_longer_counted() -> None:
+    noon = Moment(Calendar(UTC))
+    noon.set(0.0, datetime(2026, 11, 2, 12, tzinfo=UTC).timestamp())
+    for unit, begin in (("d", 43_200), ("month", 43_200 + 86_400)):
+        window = CalendarWindow(unit)
+        assert [window.has_forgotten(seconds, noon) for seconds in (begin, begin + 1)] == [False, True]

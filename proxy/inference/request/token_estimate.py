@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -45,18 +46,13 @@ MAX_SPLIT = 64 * 1024
 _decode = msgspec.json.Decoder(str).decode
 
 
-class _Part(Struct, gc=False, forbid_unknown_fields=True):
-    type: str
-    text: str
-
-
 class _Message(Struct, gc=False, forbid_unknown_fields=True):
     role: str
-    content: str | list[_Part]
+    content: str
 
 
 class _Conversation(Struct, gc=False, forbid_unknown_fields=True):
-    """A body that has texts in messages only, and no media."""
+    """The body of most calls: its texts are the contents of messages."""
 
     model: str
     messages: list[_Message]
@@ -70,6 +66,7 @@ class _Conversation(Struct, gc=False, forbid_unknown_fields=True):
 
 
 _decode_conversation = msgspec.json.Decoder(_Conversation).decode
+_content_of = attrgetter("content")
 _MAX_REST, _MAX_REST_OF_TEXT = 256, 64
 """Bytes of a conversation that are no characters of texts, and of each text."""
 _MAX_CONVERSATION = 4096
@@ -170,8 +167,19 @@ def _numbers_at(body: bytes, at: int) -> Cooperative[int]:
 
 def estimate_of_short(body: bytes) -> int:
     """Return the same at once, in a third of the time."""
-    if len(body) <= _MAX_CONVERSATION and (characters := _of_conversation(body)) is not None:
-        return tokens_of(characters)
+    if len(body) <= _MAX_CONVERSATION:
+        try:
+            messages = _decode_conversation(body).messages
+        except ValueError:
+            return _estimate_of_any(body)
+        characters = len("".join(map(_content_of, messages)))
+        # A longer rest can contain texts of duplicate members, of which only the last one is decoded.
+        if len(body) - characters <= _MAX_REST + _MAX_REST_OF_TEXT * len(messages):
+            return -(-characters // CHARACTERS_PER_TOKEN)
+    return _estimate_of_any(body)
+
+
+def _estimate_of_any(body: bytes) -> int:
     has_escapes = b"\\" in body
     if has_escapes:
         # An escaped character of the same length, without a quote or a backslash that escapes the next one.
@@ -190,25 +198,6 @@ def estimate_of_short(body: bytes) -> int:
         elif name in _MEDIA:
             media += 1
     return tokens_of(characters) + numbers + media * MEDIA_TOKENS
-
-
-def _of_conversation(body: bytes) -> int | None:
-    """Return the characters of a body that is a `_Conversation`, None for any other body: a fast path."""
-    try:
-        messages = _decode_conversation(body).messages
-    except ValueError:
-        return None
-    characters, rest = 0, _MAX_REST
-    for message in messages:
-        content = message.content
-        if isinstance(content, str):
-            characters += len(content)
-            rest += _MAX_REST_OF_TEXT
-        else:
-            characters += sum(len(part.text) for part in content)
-            rest += _MAX_REST_OF_TEXT * (len(content) + 1)
-    # A longer rest can contain texts of duplicate members, of which only the last one is decoded.
-    return characters if len(body) - characters <= rest else None
 
 
 def tokens_of(characters: int) -> int:

@@ -38,15 +38,19 @@ _MAX_TYPE = 256  # bytes, because types are cached
 _MIN_SECRET = 8  # characters; values of configured headers, such as `true`, occur in other headers
 
 
-def relayed_headers(raw_headers: Iterable[Header], *, own_id: str | None, model: str) -> Iterator[Header]:
+def relayed_headers(
+    raw_headers: Iterable[Header], *, own_id: str | None, model: str, has_limits: bool = False
+) -> Iterator[Header]:
     """Yield the headers that are relayed with a response, with names in lower case.
 
     A content type that browsers run becomes `application/octet-stream`: the provider must not act as this origin.
     `own_id` is the provider's id of the requested `model`, None for any. A header with another model id is dropped,
-    because it would reveal the model of an alias.
+    because it would reveal the model of an alias. `has_limits`: the caller has limits of this proxy, and gets these
+    instead of the proxy's limits at the provider.
     """
+    name_of = _relayed_name_without_limits if has_limits else _relayed_name
     for raw_name, value in raw_headers:
-        name = _relayed_name(raw_name)
+        name = name_of(raw_name)
         if not name:  # most headers of most responses
             continue
         if name == _TYPE:
@@ -85,6 +89,12 @@ def _relayed_name(raw_name: bytes) -> bytes:
     """
     name = raw_name.lower()
     return name if name in _RELAYED or name == _MODEL or name.startswith(PROVIDER_PREFIXES) else b""
+
+
+@lru_cache(maxsize=1024)
+def _relayed_name_without_limits(raw_name: bytes) -> bytes:
+    name = _relayed_name(raw_name)
+    return b"" if name.startswith(PROVIDER_PREFIXES) else name
 
 
 @lru_cache(maxsize=256)

@@ -10,8 +10,9 @@ from itertools import count
 import msgspec
 import pytest
 
+from proxy.limits.admission import Rejection, Remaining
 from proxy.limits.claims import Claim, Usage
-from proxy.limits.limiter import Limiter, Rejection, Remaining
+from proxy.limits.limiter import Limiter
 from proxy.limits.quota import Rule
 from proxy.server.workers.channel import Channel
 from proxy.server.workers.limits import WorkerLimits
