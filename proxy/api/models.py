@@ -75,10 +75,10 @@ class Models:
         return self._list(head, caller, view, request)
 
     def _list(self, head: RequestHead, caller: Caller, view: View | None, request: Hashable) -> RawResponse | Handler:
-        """Return a list to a client whose request is not known. `request`: what selects the response."""
+        """Return a list whose response is not kept yet. `request`: what selects it."""
         lists = lists_of(head.path, head.list_headers, head.query)
         part = _part_of(lists, head, caller)
-        if lists is OPENAI_LISTS and self._sources.are_requested(head, caller):
+        if head.query and lists is OPENAI_LISTS and self._sources.are_requested(head, caller):
             return partial(self._with_sources, head, caller, _WHOLE_LIST)
         packed = accepts_gzip(head.accept_encoding)
         if view is not None and (ready := view.cached(lists, part, packed=packed)):
