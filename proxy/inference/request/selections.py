@@ -161,7 +161,8 @@ class Selections:
         elif name in CONTINUE:
             self._read_identified(field, Selections._read_conversation)
         elif name in REFERENCE_STATE - {"agent"}:
-            self.references.add(UNKNOWN)
+            if not self._is_empty(field):
+                self.references.add(UNKNOWN)
         elif name in ("agent", "prompt"):  # a string, or in Responses an object that references a stored one
             if self._text.startswith(b"{", start):
                 self.references.add(UNKNOWN)
@@ -258,8 +259,12 @@ class Selections:
         """Read a reference: an id, or an object with an id, which the reader reads."""
         if self._text.startswith(b"{", field.start):
             self._read_later(reader, field.start, field.end)
-        else:
+        elif not self._is_empty(field):
             self.references.add(text_of(self._text, field))
+
+    def _is_empty(self, field: Field) -> bool:
+        """Whether a value is "", which clients send for a field that is not set."""
+        return self._text.startswith(b'""', field.start)
 
     def _read_stored(self, fields: Sequence[Field]) -> None:
         self.references.update(own_ids(self._text, fields))

@@ -46,6 +46,8 @@ _URLS = frozenset(
 _PUBLIC_URL = re.compile(r"data:.*|https?://(?P<host>[\w.-]+)(?::\d+)?(?:[/?#].*)?", re.IGNORECASE | re.DOTALL)
 _OF_GOOGLE = re.compile(r"(?:.*[.-])?generativelanguage\.(?:.*\.)?googleapis\.com\.?", re.IGNORECASE)
 """Hosts with the files of Gemini's accounts."""
+_OPENAI_SKILL = re.compile(rb'"openai-')
+"""Matches the start of the id of a public skill of OpenAI; those of an account begin with `skill_`."""
 _MAX_HOST = 253
 _BUCKET = re.compile(b'"' + spelled(b"gs:"))
 """Matches the start of the address of an object in Google Cloud Storage."""
@@ -94,7 +96,7 @@ def _is_reference(body: bytes, field: Field, fields: Sequence[Field]) -> bool:
     if name in _URLS:
         return _BUCKET.match(body, start) is not None
     if name == "skill_id":  # the account's own skills; those of the provider are public
-        return set(texts_of(body, fields, "type")) != {"anthropic"}
+        return set(texts_of(body, fields, "type")) != {"anthropic"} and not _OPENAI_SKILL.match(body, field.start)
     return False
 
 

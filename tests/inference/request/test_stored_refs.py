@@ -65,6 +65,8 @@ REFERENCES = [
     '"generation_output_config":{"output_uri_prefix":"gs:\\/\\/b"}',
 ]
 NO_REFERENCES = [
+    '"previous_response_id":"","conversation":"","container":"","preset":"","agent_id":""',
+    '"tools":[{"type":"shell","environment":{"skills":[{"type":"skill_reference","skill_id":"openai-spreadsheets"}]}}]',
     '"messages":[{"role":"user","content":"\\"file_id\\": \\"x\\""}]',
     '"messages":[{"role":"user","content":"\\u00e9 \\"file_id\\": \\"x\\""}],"file_id":null',
     '"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"read","input":{"file_id":"x"}}]}]',
@@ -136,6 +138,8 @@ IDS = [
     ('"messages":[{"content":[{"type":"file","file":{"file_id":7}}]}]', set()),
     ('"messages":[{"role":"assistant","audio":{"id":"a"}}]', {"a"}),
     ('"preset":"p"', {""}),
+    ('"previous_response_id":" "', {" "}),
+    ('"tools":[{"environment":{"skills":[{"type":"skill_reference","skill_id":"skill_1"}]}}]', {""}),
     ('"prompt":{"id":"p"}', {""}),
     ('"prompt":"p"', set()),
     ('"agent":{"name":"a"}', {""}),
