@@ -88,6 +88,7 @@ NATIVE_CALLS: Mapping[str, CallPath] = {
         CallPath("/api/chat", "ollama", is_stream=True),
         CallPath("/api/generate", "ollama", is_stream=True),
         CallPath("/api/embed", "ollama"),
+        CallPath("/api/embeddings", "ollama"),  # the predecessor of `/api/embed`, which many clients use
     )
 }
 """The calls of APIs that few kinds of providers have, by path."""

@@ -31,6 +31,7 @@ OPERATIONS: Mapping[str, str] = {
     "/api/generate": "text_completion",
     "/v1/embeddings": "embeddings",
     "/api/embed": "embeddings",
+    "/api/embeddings": "embeddings",
 }
 """Route -> the name of the operation in the semantic conventions. Of others it is the last part of the route."""
 PROVIDERS: Mapping[str, str] = {

@@ -282,7 +282,7 @@ async def test_a_public_video_and_the_callers_own_data_are_no_references(fetch: 
 # -- Ollama ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/api/chat", "/api/generate", "/api/embed"])
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate", "/api/embed", "/api/embeddings"])
 async def test_an_ollama_call_is_sent_to_the_same_path_with_the_providers_id(
     path: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:

@@ -13,7 +13,7 @@ from proxy.inference.response.fields import COMMON, FIELDS, ResponseFields
 from proxy.wire import Format
 
 Items = Literal["", "array", "lines"]
-_WITHOUT_TEXT = (":countTokens", ":embedContent", ":batchEmbedContents", "/embed")
+_WITHOUT_TEXT = (":countTokens", ":embedContent", ":batchEmbedContents", "/embed", "/api/embeddings")
 """Ends of the paths of native calls whose response is no text."""
 _ITEMS: Mapping[Api, Items] = {"gemini": "array", "ollama": "lines"}
 
