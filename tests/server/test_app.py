@@ -345,8 +345,15 @@ async def test_a_wrong_key_of_an_anthropic_client_is_an_authentication_error_tha
 
 READS = ["/v1/models", "/models/m", "/v1/models/unknown", "/nowhere", "/health"]
 GEMINI = "x-goog-api-key"
-"""The header that selects Gemini's format, too, where several formats have the same path."""
-GEMINI_READS = ["/v1beta/models", "/v1beta/models/unknown", "/api/v0/models", "/api/v0/models/m", "/nowhere", "/health"]
+"""The header that selects Gemini's format, too, at the paths of several formats and at unknown ones."""
+GEMINI_READS = [
+    "/v1beta/models",
+    "/v1beta/models/unknown",
+    "/v1beta/x",
+    "/api/v0/models",
+    "/api/v0/models/m",
+    "/health",
+]
 
 
 @pytest.mark.parametrize("header", KEY_HEADERS)
