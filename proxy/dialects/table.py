@@ -57,8 +57,12 @@ OPENAI = Dialect(
     extra={
         "display_name": ("display_name", "displayName", "friendly_name", "title"),  # `title`: Novita and PPIO
         "type": ("type", "types"),
-        "deprecated_at": ("deprecation",),  # Mistral
-        "shutdown_at": ("shutdown_date", "deprecation.inference"),  # OpenAI; Azure
+        "deprecated": ("deprecated", "is_deprecated", "isDeprecated"),
+        "deprecated_at": ("deprecation", "deprecation_date", "deprecated_at"),  # Mistral; LiteLLM
+        "shutdown_at": (
+            *("shutdown_date", "deprecation.inference", "expiration_date"),  # OpenAI; Azure; OpenRouter
+            *("shutdown_at", "retirement_date", "retired_at", "retires_at", "sunset_date", "end_of_life_date"),
+        ),
         "released_at": ("released",),
     },
     keeps_originals=True,

@@ -621,6 +621,28 @@ def test_a_creation_time_has_many_names(name: str) -> None:
     assert (entry.created, other.created) == (1714521600, 1714521601)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("is_deprecated", True, {"deprecated": True}),
+        ("isDeprecated", False, {"deprecated": False}),
+        ("deprecation_date", "2024-05-01", {"deprecated_at": 1714521600}),
+        *(
+            (name, "2024-05-01", {"shutdown_at": 1714521600})
+            for name in ("expiration_date", "retirement_date", "retired_at", "sunset_date", "end_of_life_date")
+        ),
+        ("expiration_date", None, {}),
+        ("is_deprecated", "soon", {}),
+    ],
+)
+def test_the_end_of_a_model_has_many_names(name: str, value: object, shown: dict[str, object]) -> None:
+    (entry,) = read("openai", msgspec.json.encode([{"id": "m", name: value}]))
+
+    assert isinstance(entry, Entry)
+    extra = msgspec.json.decode(entry.extra)
+    assert {field: extra[field] for field in ("deprecated", "deprecated_at", "shutdown_at") if field in extra} == shown
+
+
 def test_field_paths_are_dotted() -> None:
     dialect = Dialect(kind="x", id=("about.id",), owner=("about.by",), created=("about.times.made",))
     payload = {"about": {"id": "m", "by": "o", "times": {"made": 5}}}

@@ -26,6 +26,8 @@ _FORWARDED = {
         "x-codex-turn-state",
         "http-referer",
         "x-title",
+        "x-openrouter-title",
+        "x-openrouter-categories",
         _IDEMPOTENCY_KEY,
         "traceparent",
         "tracestate",

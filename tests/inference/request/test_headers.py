@@ -42,6 +42,8 @@ def test_headers_that_name_the_application_the_session_or_the_trace_are_forwarde
         "x-codex-turn-state": "t-1",
         "http-referer": "https://app.example",
         "x-title": "App",
+        "x-openrouter-title": "App",
+        "x-openrouter-categories": "cli-agent",
         "traceparent": "00-1-2-01",
         "tracestate": "a=1",
         "baggage": "b=2",
