@@ -107,3 +107,31 @@ async def test_an_error_in_a_json_response_names_the_virtual_model_only(fetch: F
     body = completion("gpt-5", WRITTEN) | {"status": "failed", "error": {"message": "gpt-5-2025-08-07 failed"}}
     async with answering(fetch, clock, replies(body)) as answer:
         assert answer.json() == body | {"model": "smart", "error": {"message": "smart failed"}}
+
+
+LONG = "x" * 700_000
+
+
+@pytest.mark.parametrize(
+    ("error", "relayed"),
+    [
+        ({"message": "gpt-5 failed"}, {"message": "smart failed"}),
+        ({"message": "it failed"}, {"message": "it failed"}),
+        ({"message": f"gpt-5 {LONG}", "code": "gpt-5"}, {"message": "", "code": "smart"}),
+        ({"message": LONG, "code": 5}, {"message": "", "code": 5}),
+        ([{"message": "gpt-5 failed"}] * 1000, "The provider sent an error that is too long to be passed on."),
+        (None, None),
+    ],
+    ids=["an id", "no id", "a long text with an id", "a long text", "many errors", "null"],
+)
+async def test_an_error_in_a_long_response_names_the_virtual_model_only(
+    error: object, relayed: object, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    body = {"output": [LONG, WRITTEN], "error": error, "more": LONG, "choices": [{"error": error}]}
+    async with answering(fetch, clock, replies({**body, "model": "gpt-5"})) as answer:
+        received = answer.json()
+
+    for found in (received.pop("error"), received.pop("choices")[0]["error"]):
+        assert (found["error"]["message"] if isinstance(relayed, str) else found) == relayed
+    assert received == {"output": [LONG, WRITTEN], "more": LONG, "model": "smart"}
+    assert answer.headers["content-length"] == str(len(answer.content))

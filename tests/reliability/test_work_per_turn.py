@@ -15,13 +15,15 @@ import pytest
 
 from proxy.asgi import Header
 from proxy.inference.deadline import CallScope, DeadlineTimer
+from proxy.inference.error_redaction import Redaction
+from proxy.inference.response.client import ClientResponse
 from proxy.inference.response.content import content_of
 from proxy.inference.response.event_stream import EventStreamRenamer
 from proxy.inference.response.ids import IdReader
 from proxy.upstream.exchange import Exchange
 from proxy.upstream.protocol import Protocol, Turns
 from proxy.upstream.response import UpstreamResponse
-from tests.fakes import FakeClock, FakeFetch, config_of
+from tests.fakes import FakeClock, FakeFetch, config_of, digest
 from tests.listening import post, serving, until
 from tests.providers.calls import completion
 from tests.providers.scripted import Exchange as Exchanged
@@ -348,3 +350,37 @@ async def test_a_call_ends_with_its_client_although_more_arrives_than_is_read(
             async with served.raw(post(b'{"model":"m","stream":true}')) as (reader, _):
                 await reader.readexactly(4 * MIB)
             await until(lambda: provider.open == 0)
+
+
+async def test_a_long_json_response_is_never_decoded_redacted_or_written_at_once(
+    fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def record(owner: type, name: str, size_of: Callable[[Any], int]) -> None:
+        original = getattr(owner, name)
+
+        def recorded(self: object, value: Any) -> object:
+            sizes.append(size_of(value))
+            return original(self, value)
+
+        monkeypatch.setattr(owner, name, recorded)
+
+    record(IdReader, "read", len)
+    record(Redaction, "text", len)
+    record(ClientResponse, "send_whole", lambda response: len(response.body))
+    long = "x" * MIB
+    body = {"id": "resp_1", "model": "m", "output": [{"type": "message", "id": long}], "error": {"message": long}}
+    async with fake_provider(replies(body)) as up:
+        fetch.lists("a", "m")
+        text = f"""
+providers: [{{name: a, base_url: "{up.url}/v1"}}]
+models: [{{id: smart, targets: [m]}}]
+keys: [{{name: alice, hash: "{digest("sk-canary-alice")}", models: ["*"]}}]
+"""
+        async with serving(config_of(text), fetch, clock) as served:
+            headers = {"x-api-key": "sk-canary-alice"}
+            response = await served.client.post("/v1/responses", json={"model": "smart"}, headers=headers)
+
+    assert response.json() == {**body, "model": "smart", "error": {"message": ""}}
+    assert 0 < max(sizes) < PIECE

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from proxy.cooperative import Cooperative
+from proxy.inference.request.long_strings import PIECE, read_string
 
 CHARACTERS_PER_TOKEN = 4
 MEDIA_TOKENS = 1000
@@ -31,11 +32,6 @@ The quantifiers are possessive: otherwise matching would take quadratic time for
 _BLANKS = (b" ", b"\n", b"\r", b"\t")
 _BACKSLASH = ord("\\")
 _BLANK, _BLANK_OR_BRACKET = re.compile(rb"[ \t\r\n]*+"), re.compile(rb"[\[ \t\r\n]*+")
-_IN_STRING = re.compile(rb'(?:[^"\\]++|(?:\\.)++)*+', re.DOTALL)
-_ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}")
-_LONGEST_ESCAPE = 12
-_PIECE = 64 * 1024
-"""Bytes of a string, or of an array of numbers, that are read at once."""
 _MIN_NUMBERS = 4
 """Bytes after the name of a member without an array of numbers: at most `: [{`, before the next string."""
 _MAX_NAME = 200
@@ -81,9 +77,9 @@ def estimated_tokens(body: bytes) -> Cooperative[int]:
     name = b""
     while (start := body.find(b'"', at)) >= 0:
         is_text, length = name in _TEXTS, None
-        end = body.find(b'"', start + 1, start + _PIECE)
+        end = body.find(b'"', start + 1, start + PIECE)
         if end < 0 or body[end - 1] == _BACKSLASH:
-            end, length = yield from _read_string(body, start + 1, counts=is_text)
+            end, length = yield from read_string(body, start + 1, _length if is_text else None)
             if end < 0:
                 break
         at = colon = end + 1
@@ -104,44 +100,9 @@ def estimated_tokens(body: bytes) -> Cooperative[int]:
     return tokens_of(characters) + numbers + media * MEDIA_TOKENS
 
 
-def _read_string(body: bytes, at: int, *, counts: bool) -> Cooperative[tuple[int, int]]:
-    """Return where a string ends that is long or has escapes, and its characters if it `counts`.
-
-    `at`: after its first quote. The end is that of its last quote, -1 if it does not end.
-    """
-    characters = 0
-    while True:
-        end = body.find(b'"', at, at + _PIECE)
-        piece = body[at : at + _PIECE if end < 0 else end]
-        is_cut_in_escape = (len(piece) - len(piece.rstrip(b"\\"))) % 2
-        if end >= 0 and is_cut_in_escape:
-            after = _IN_STRING.match(body, at, at + _PIECE).end()  # type: ignore[union-attr]  # matches anything
-            end = after if body[after : after + 1] == b'"' else -1
-            piece = body[at:after]
-        elif is_cut_in_escape:
-            piece = piece[:-1]
-        if end < 0:
-            piece = body[at : _whole_character(body, at + len(piece))]
-        characters += _length(b'"%b"' % piece) if counts else 0
-        if end >= 0 or not piece:
-            return end, characters
-        at += len(piece)
-        yield
-
-
-def _whole_character(body: bytes, at: int) -> int:
-    """Return the end of the character that contains this position, also if it is escaped."""
-    escape = body.rfind(b"\\u", max(0, at - _LONGEST_ESCAPE + 1), at)
-    if escape >= 0 and (match := _ESCAPE.match(body, escape)):
-        at = max(at, match.end())
-    while at < len(body) and body[at] & 0xC0 == 0x80:  # the rest of a character in UTF-8
-        at += 1
-    return at
-
-
 def _skip(signs: re.Pattern[bytes], body: bytes, at: int) -> Cooperative[int]:
     """Return where the next other sign is."""
-    while (end := signs.match(body, at, at + _PIECE).end()) == at + _PIECE:  # type: ignore[union-attr]
+    while (end := signs.match(body, at, at + PIECE).end()) == at + PIECE:  # type: ignore[union-attr]
         at = end
         yield
     return end
@@ -158,9 +119,9 @@ def _numbers_at(body: bytes, at: int) -> Cooperative[int]:
     end = body.find(b'"', at)  # of the next member
     end = body.rfind(b"]", at, end if end >= 0 else len(body))
     count = 1
-    for start in range(at, end, _PIECE):
-        count += body.count(b",", start, min(start + _PIECE, end))
-        if end - start > _PIECE:
+    for start in range(at, end, PIECE):
+        count += body.count(b",", start, min(start + PIECE, end))
+        if end - start > PIECE:
             yield
     return count
 

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from proxy.cooperative import Cooperative
 from proxy.decoding import decode_or_none
 from proxy.inference.error_redaction import Redaction
+from proxy.inference.request.body import joined_in_steps
 from proxy.inference.request.json_spans import (
     Span,
     item_spans,
@@ -19,9 +21,13 @@ from proxy.inference.request.json_spans import (
     without_surrogates,
 )
 from proxy.inference.response.events import EventObject, event_objects
+from proxy.inference.response.long_errors import REPLACEMENT
+from proxy.inference.response.short_form import ShortForm
 from proxy.inference.response.tokens import WRAPPERS
 
 _MEMBERS = ("error", "errors")
+_MAX_REDACTED = 16 * 1024
+"""Bytes of an error in a long response; a longer one is replaced."""
 _TYPE = "error"
 """The type, or name, of an event that is nothing but an error."""
 _PLAIN = re.compile(rb"((?:\A|[\r\n])event:[ \t]*error[ \t]*(?:\r\n|\r|\n)data:[ \t]*)(?!\{)([^\r\n\t ][^\r\n]*)")
@@ -51,6 +57,21 @@ class ErrorTexts:
             return body
         spans = _errors(body, member_spans_or_empty(body))
         return self._replaced(body, ((start, end, body[start:end]) for start, end in spans))
+
+    def redacted_long(self, json: bytes, short: ShortForm) -> Cooperative[bytes]:
+        """Return a long JSON response with redacted errors, in short steps."""
+        parts: list[bytes | memoryview] = []
+        view, kept = memoryview(json), 0
+        for start, end in _errors(short.text, member_spans_or_empty(short.text)):
+            error = short.text[start:end]
+            redacted = REPLACEMENT if len(error) > _MAX_REDACTED else self._redacted(error)
+            if redacted is None and short.is_cut(start, end):
+                redacted = error
+            if redacted is not None:
+                parts += (view[kept : short.offset(start)], redacted)
+                kept = short.offset(end)
+            yield
+        return (yield from joined_in_steps([*parts, view[kept:]])) if parts else json
 
     def _replaced(self, text: bytes, errors: Iterable[tuple[int, int, bytes]]) -> bytes:
         """`errors`: start, end and JSON of each."""

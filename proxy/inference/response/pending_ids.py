@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from proxy.cooperative import Cooperative
 from proxy.inference.deadline import CallScope
-from proxy.inference.response.steps import next_turn
+from proxy.inference.response.steps import in_turns
 
 
 class PendingIds:
@@ -33,13 +33,5 @@ class PendingIds:
         """Record those that are not the caller's own text. Raises ApiError and ClientDisconnected."""
         while self._pending:
             object_id = self._pending.pop(0)
-            is_own = await self._in_steps(self._is_own_text(object_id))
+            is_own = await in_turns(self._scope, self._is_own_text(object_id))
             self._record(lambda _, found=is_own: found, object_id)
-
-    async def _in_steps(self, search: Cooperative[bool]) -> bool:
-        while True:
-            try:
-                next(search)
-            except StopIteration as done:
-                return bool(done.value)
-            await next_turn(self._scope)

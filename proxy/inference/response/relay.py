@@ -10,22 +10,23 @@ from proxy.errors import ApiError, ProviderFailed
 from proxy.inference.deadline import CallScope
 from proxy.inference.error_content import MAX_BYTES
 from proxy.inference.forwarded import ForwardedCall
+from proxy.inference.request.body import joined_in_steps
 from proxy.inference.response.client import STREAM_HEADERS, ClientResponse
-from proxy.inference.response.content import BOM, Content, content_of
+from proxy.inference.response.content import BOM, Content, content_of, first_item, has_lines
 from proxy.inference.response.event_relay import EventRelay
 from proxy.inference.response.ids import IdReader
 from proxy.inference.response.json_lines import JsonLinesRenamer
 from proxy.inference.response.json_stream import JsonStreamRenamer
 from proxy.inference.response.reader import ResponseReader, outcome_of
 from proxy.inference.response.rename import rename_model
-from proxy.inference.response.steps import send_fed
+from proxy.inference.response.short_form import short_form
+from proxy.inference.response.steps import in_turns, send_fed
 from proxy.inference.response.stream_format import StreamFormat
 from proxy.inference.response.text_counter import TextCounter
 from proxy.inference.response.tokens import usage_tokens
 from proxy.telemetry import Outcome, Tokens
 
 _MAX_BUFFERED = 32 * 1024**2  # bytes of a JSON response; longer ones are streamed
-_MAX_FIRST_LINE = 1024**2  # bytes of the first of several JSON values in lines
 _MAX_UNYIELDING = 256 * 1024  # bytes of a JSON response; longer ones are renamed in steps
 _PIECE = 64 * 1024  # bytes
 
@@ -143,19 +144,19 @@ class Relay:
             return await self._stream_json(headers, [head])
         parts, part = [head], head
         size = 0
-        has_lines: bool | None = None  # None: not yet known
+        is_lines: bool | None = None  # None: not yet known
         try:
             while part:
                 size += len(part)
                 is_announced = self._response.length is not None and not self._format.items
-                if has_lines is None and b"\n" in part and not is_announced:
-                    has_lines = _has_lines(b"".join(parts))
-                if has_lines and self._format.items:
+                if is_lines is None and b"\n" in part and not is_announced:
+                    is_lines = has_lines(b"".join(parts))
+                if is_lines and self._format.items:
                     return await self._stream_json(headers, parts)
                 if self._response.is_over:
                     break
                 part = self._reader.read_nowait()
-                if size > _MAX_BUFFERED or self._response.is_inflated or (has_lines and not part):
+                if size > _MAX_BUFFERED or self._response.is_inflated or (is_lines and not part):
                     return await self._stream_json(headers, [*parts, part])
                 part = part or await self._reader.read()
                 parts.append(part)
@@ -163,7 +164,20 @@ class Relay:
             if not is_json(b"".join(parts).removeprefix(BOM)):
                 raise
             self._response.close()  # the response is complete, only its framing is not
-        return await self._relay_whole_json(headers, b"".join(parts))
+        return await self._relay_whole_json(headers, await in_turns(self._scope, joined_in_steps(parts)))
+
+    async def _relay_long_json(self, headers: list[Header], json: bytes, before: bytes) -> Outcome:
+        """Relay a response in steps. `before`: bytes before its JSON."""
+        errors = self._call.error_texts
+        short = await in_turns(self._scope, short_form(json)) if self._ids or errors else None
+        if short and self._ids:
+            self._ids.read(short.text)
+        if short and errors:
+            json = await in_turns(self._scope, errors.redacted_long(json, short))
+        renamed, self._tokens = await self._renamed(json)
+        await self._start([*headers, (b"content-length", b"%d" % (len(before) + len(renamed)))])
+        await self._send_in_pieces(before, renamed)
+        return "ok"
 
     async def _relay_whole_json(self, headers: list[Header], body: bytes) -> Outcome:
         if error := self._call.error_in(body):
@@ -171,6 +185,8 @@ class Relay:
         json = body.removeprefix(BOM)
         if json[-1:] not in (b"}", b"]") and is_unfinished(json):
             raise ProviderFailed("The provider of this model returned an unusable response (truncated JSON).")
+        if len(json) > _MAX_UNYIELDING:
+            return await self._relay_long_json(headers, json, body[: len(body) - len(json)])
         if self._ids:
             self._ids.read(json)
             if self._client.before_send:
@@ -182,10 +198,15 @@ class Relay:
         headers.append((b"content-length", b"%d" % len(body)))
         if not self._client.send_whole(RawResponse(self._response.status, headers, body)):
             await self._start(headers)
-            for start in range(0, len(body), _PIECE):  # in pieces, so that a client that stops reading is detected
-                await self._client.send(body[start : start + _PIECE])
-            await self._client.send(b"", more=False)
+            await self._send_in_pieces(body)
         return "ok"
+
+    async def _send_in_pieces(self, *parts: bytes) -> None:
+        """Send a whole body, so that a client that stops reading is detected."""
+        for part in parts:
+            for start in range(0, len(part), _PIECE):
+                await self._client.send(part[start : start + _PIECE])
+        await self._client.send(b"", more=False)
 
     async def _renamed(self, json: bytes) -> tuple[bytes, Tokens]:
         """Return a complete JSON response with the requested model, and its tokens. Raises as `send_fed`."""
@@ -195,11 +216,15 @@ class Relay:
         parts: list[bytes] = []
 
         async def keep(part: bytes) -> None:
-            parts.append(part)
+            if renamer.renames:
+                parts.append(part)
 
         await send_fed(self._scope, renamer.feed, json, keep)
-        tokens = renamer.tokens if self._format.fields.usage else usage_tokens(json, self._format.fields)
-        return b"".join((*parts, renamer.rest())), tokens
+        end = json[-_PIECE:]  # where the counts of Ollama are
+        tokens = renamer.tokens if self._format.fields.usage else usage_tokens(end, self._format.fields)
+        if not renamer.renames:
+            return json, tokens
+        return await in_turns(self._scope, joined_in_steps([*parts, renamer.rest()])), tokens
 
     def _json_renamer(self) -> _Renamer:
         own_id, fields, items = self._call.own_id, self._format.fields, self._format.items
@@ -213,7 +238,7 @@ class Relay:
         """Stream JSON that is too long to be buffered, or whose values arrive one by one, in lines or in an array."""
         renamer, begin = self._json_renamer(), b"".join(parts)
         if self._format.items:
-            if error := self._call.error_in(_first_item(begin)):
+            if error := self._call.error_in(first_item(begin)):
                 raise error
             headers = [*headers, *STREAM_HEADERS]
         await self._start(headers if renamer.renames or self._format.items else self._with_length(headers))
@@ -284,17 +309,3 @@ class Relay:
             text.read_lines(lines)
 
         return read_lines
-
-
-def _first_item(begin: bytes) -> bytes:
-    """Return the first object of a stream of lines or of an array, if it is an error: nothing follows it."""
-    text = begin.removeprefix(BOM).strip()
-    return text[1:].rstrip(b"], \r\n\t") if text.startswith(b"[") else text.partition(b"\n")[0]
-
-
-def _has_lines(json: bytes) -> bool | None:
-    """Return whether the first line is a complete value, as in JSON lines; None if the line is not complete."""
-    line, line_end, _ = json.removeprefix(BOM).lstrip().partition(b"\n")
-    if not line_end:
-        return None
-    return len(line) <= _MAX_FIRST_LINE and is_json(line)

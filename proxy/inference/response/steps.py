@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+from proxy.cooperative import Cooperative
 from proxy.errors import UpstreamError
 from proxy.inference.deadline import CallScope, DeadlineExceeded
 from proxy.inference.response.reader import error_of
+
+T = TypeVar("T")
 
 STEP = 2 * 1024
 """Bytes of a stream that are read before the time is checked: up to 0.2 ms for members of a few bytes."""
@@ -20,6 +24,17 @@ async def next_turn(scope: CallScope) -> None:
         await scope.next_turn()
     except DeadlineExceeded:
         raise error_of(UpstreamError("stalled", "")) from None
+
+
+async def in_turns(scope: CallScope, work: Cooperative[T]) -> T:
+    """Run a computation, and let others continue between its steps. Raises ApiError and ClientDisconnected."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        await next_turn(scope)
 
 
 async def send_fed(

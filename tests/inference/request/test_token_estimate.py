@@ -174,7 +174,10 @@ def test_no_value_is_too_long_for_a_step(body: bytes) -> None:
 def test_texts_in_pieces_have_the_same_estimate(texts: list[str], ascii_only: bool, piece: int) -> None:
     body = json.dumps({"prompt": [1, 2, 3], "input": texts, "url": texts}, ensure_ascii=ascii_only).encode()
     padded = b" " * MAX_SPLIT + body
-    with patch("proxy.inference.request.token_estimate._PIECE", piece):
+    with (
+        patch("proxy.inference.request.token_estimate.PIECE", piece),
+        patch("proxy.inference.request.long_strings.PIECE", piece),
+    ):
         assert run_now(estimated_tokens(padded)) == run_now(estimated_tokens(body))
 
 
