@@ -16,7 +16,9 @@ from proxy.inference.error_signs import is_error
 
 MAX_BYTES = 256 * 1024
 """Bytes of an error body that are read and relayed."""
-_MAX_MESSAGE = 16 * 1024  # characters of a message that is not relayed in the provider's own JSON object
+_MAX_MESSAGE = 16 * 1024
+"""Characters of a message, and bytes of a JSON object that is relayed as it is. To redact more takes too long."""
+_MAX_NAME = 256  # characters of a code or type
 _GZIP = b"\x1f\x8b"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -56,7 +58,7 @@ class ErrorContent(Struct, frozen=True):
     details: Mapping[str, Any] = {}
     """The innermost object of the error; empty if there is none."""
     payload: Mapping[str, Any] | None = None
-    """The body, if it is one JSON object."""
+    """The body, if it is one JSON object that is not too long to be redacted."""
     body: bytes = b""
     """Its bytes, decompressed."""
 
@@ -70,7 +72,7 @@ def read_error(body: bytes) -> ErrorContent:
         payload = decode_or_none(body) or payload
     if payload is not None:
         return _of_json(payload, body)
-    for event in _events(body):
+    for event in _events(body[:_MAX_MESSAGE]):
         content = _of_json(event, b"")
         if content.message:
             return content
@@ -130,7 +132,7 @@ def _of_json(payload: Any, body: bytes) -> ErrorContent:
         "" if kind in _ENVELOPES else kind,
         _status(details),
         details,
-        payload if isinstance(payload, dict) else None,
+        payload if isinstance(payload, dict) and len(body) <= _MAX_MESSAGE else None,
         body,
     )
 
@@ -147,7 +149,7 @@ def _details(payload: Any, levels: int = 4) -> Mapping[str, Any]:
 
 
 def _name(value: object) -> str:
-    return value if isinstance(value, str) and not value.isdigit() else ""
+    return value if isinstance(value, str) and len(value) <= _MAX_NAME and not value.isdigit() else ""
 
 
 def _status(details: Mapping[str, Any]) -> int | None:

@@ -43,6 +43,7 @@ _SHOULD_RETRY: Mapping[int, bool] = {409: True, 424: True}
 5xx, but not 424."""
 _USELESS_RETRIES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 """Codes of a 429 that a retry does not change: OpenAI reports an account without credit in this way."""
+_MAX_LOGGED = 4 * 1024  # characters of a message that are redacted for the log, which contains fewer
 _TRIP = frozenset({502, 503, 504, 529})
 """Statuses that trip the circuit breaker. Not 500: a single caller can cause it, and would block all others."""
 _UNREACHED = frozenset({521, 522, 523, 525, 526, 530})
@@ -81,7 +82,7 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
         or (failure.is_in_success and not is_callers and "stream_error" in failover_on),
         trips=(status in _TRIP or status in _UNREACHED) and failure.is_status_known,
         outcome="failed" if not is_callers else "rate_limited" if status == 429 else "rejected",
-        reason=_reason(failure.status, redaction.log_text(content.message)) if is_logged else "",
+        reason=_reason(failure.status, redaction.log_text(content.message[:_MAX_LOGGED])) if is_logged else "",
         cool_down=(failure.retry_after or 0.0) if status == 429 else 0.0,
         cause=f"an error within a 2xx response (stream_error, status {failure.status})"
         if failure.is_in_success

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,7 +22,9 @@ from proxy.errors import (
     RelayedError,
     UpstreamError,
 )
+from proxy.inference import error_content
 from proxy.inference.error_content import MAX_BYTES, decompressed, only_error
+from proxy.inference.error_redaction import Redaction
 from proxy.inference.provider_errors import classify, most_useful, unusable
 from proxy.inference.verdict import ErrorResponse, Verdict
 
@@ -231,6 +234,37 @@ def test_a_relayed_error_shows_no_secret(status: int) -> None:
 
     assert msgspec.json.decode(error.body) == {"error": {"message": "what is *** for?", "***": ["***", 1]}}
     assert error.message == "what is *** for?"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param({"error": {"message": "word " * 50_000}}, id="a message"),
+        pytest.param({"error": {"message": "no", "details": ["a"] * 60_000}}, id="many values"),
+        pytest.param({"error": {"message": "no", "type": "t" * 200_000}}, id="a type"),
+        pytest.param(b"a\n" * 130_000, id="lines"),
+        pytest.param(b'data: {"a":1}\n\n' * 17_000, id="events"),
+        pytest.param(b'{"a":1}\n' * 32_000, id="JSON lines"),
+    ],
+)
+def test_of_a_long_error_only_a_part_is_read_and_redacted(payload: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    work: list[int] = []
+
+    def record(owner: object, name: str, cost: Callable[[str], int]) -> None:
+        original = getattr(owner, name)
+
+        def recorded(*given: Any) -> object:
+            work.append(cost(given[-1]))
+            return original(*given)
+
+        monkeypatch.setattr(owner, name, recorded)
+
+    record(Redaction, "log_text", lambda text: len(text) + 100)
+    record(error_content, "decode_or_none", lambda text: 4)
+    verdict = classify(rejected(429, payload=payload), ())
+
+    assert sum(work) < 60_000
+    assert len(verdict.error.message) <= 16 * 1024
 
 
 GEMINI = {"error": {"code": 400, "message": "Cannot find field.", "status": "INVALID_ARGUMENT"}}
