@@ -135,3 +135,23 @@ async def test_an_error_in_a_long_response_names_the_virtual_model_only(
         assert (found["error"]["message"] if isinstance(relayed, str) else found) == relayed
     assert received == {"output": [LONG, WRITTEN], "more": LONG, "model": "smart"}
     assert answer.headers["content-length"] == str(len(answer.content))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        data({"error": {"message": "gpt-5 " * 5000}}),
+        data({"type": "error", "message": "gpt-5 " * 5000}),
+        b"event: error\ndata: " + b"gpt-5 " * 5000 + b"\n\n",
+        data({"type": "response.failed", "response": {"error": {"message": "gpt-5 " * 5000}}}),
+    ],
+    ids=["an error", "an event", "a text", "a response"],
+)
+async def test_a_very_long_error_within_a_stream_is_replaced(event: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with answering(fetch, clock, streams(DELTA, event, DONE), stream=True) as answer:
+        received = answer.content
+
+    assert received.startswith(DELTA)
+    assert received.endswith(DONE)
+    assert received.count(b"too long to be passed on") == 1
+    assert b"gpt-5 gpt-5" not in received

@@ -27,7 +27,7 @@ from proxy.inference.response.tokens import WRAPPERS
 
 _MEMBERS = ("error", "errors")
 _MAX_REDACTED = 16 * 1024
-"""Bytes of an error in a long response; a longer one is replaced."""
+"""Bytes of an error; a longer one is replaced, because each word of it would be looked at."""
 _TYPE = "error"
 """The type, or name, of an event that is nothing but an error."""
 _PLAIN = re.compile(rb"((?:\A|[\r\n])event:[ \t]*error[ \t]*(?:\r\n|\r|\n)data:[ \t]*)(?!\{)([^\r\n\t ][^\r\n]*)")
@@ -64,7 +64,7 @@ class ErrorTexts:
         view, kept = memoryview(json), 0
         for start, end in _errors(short.text, member_spans_or_empty(short.text)):
             error = short.text[start:end]
-            redacted = REPLACEMENT if len(error) > _MAX_REDACTED else self._redacted(error)
+            redacted = self._redacted(error)
             if redacted is None and short.is_cut(start, end):
                 redacted = error
             if redacted is not None:
@@ -85,11 +85,15 @@ class ErrorTexts:
 
     def _redacted(self, error: bytes) -> bytes | None:
         """Return the JSON of an error, redacted; None if nothing in it is."""
+        if len(error) > _MAX_REDACTED:
+            return REPLACEMENT
         value = decode_or_none(without_surrogates(error))
         redacted = self._redaction.value(value)
         return None if redacted == value else msgspec.json.encode(redacted)
 
     def _redacted_text(self, match: re.Match[bytes]) -> bytes:
+        if len(match[2]) > _MAX_REDACTED:
+            return match[1] + REPLACEMENT
         text = match[2].decode("utf-8", "surrogateescape")
         return match[1] + self._redaction.text(text).encode("utf-8", "surrogateescape")
 
