@@ -144,8 +144,9 @@ async def test_an_error_in_a_long_response_names_the_virtual_model_only(
         data({"type": "error", "message": "gpt-5 " * 5000}),
         b"event: error\ndata: " + b"gpt-5 " * 5000 + b"\n\n",
         data({"type": "response.failed", "response": {"error": {"message": "gpt-5 " * 5000}}}),
+        data({"choices": [{"error": {"message": "gpt-5. " * 900}}] * 3}),
     ],
-    ids=["an error", "an event", "a text", "a response"],
+    ids=["an error", "an event", "a text", "a response", "several"],
 )
 async def test_a_very_long_error_within_a_stream_is_replaced(event: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
     async with answering(fetch, clock, streams(DELTA, event, DONE), stream=True) as answer:

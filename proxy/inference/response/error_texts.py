@@ -27,7 +27,7 @@ from proxy.inference.response.tokens import WRAPPERS
 
 _MEMBERS = ("error", "errors")
 _MAX_REDACTED = 16 * 1024
-"""Bytes of an error; a longer one is replaced, because each word of it would be looked at."""
+"""Bytes of the errors in an event or a response; longer ones are replaced, because each word is looked at."""
 _TYPE = "error"
 """The type, or name, of an event that is nothing but an error."""
 _PLAIN = re.compile(rb"((?:\A|[\r\n])event:[ \t]*error[ \t]*(?:\r\n|\r|\n)data:[ \t]*)(?!\{)([^\r\n\t ][^\r\n]*)")
@@ -76,9 +76,10 @@ class ErrorTexts:
     def _replaced(self, text: bytes, errors: Iterable[tuple[int, int, bytes]]) -> bytes:
         """`errors`: start, end and JSON of each."""
         out: list[bytes] = []
-        sent = 0
+        sent = length = 0
         for start, end, error in errors:
-            if (redacted := self._redacted(error)) is not None:
+            length += len(error)
+            if (redacted := REPLACEMENT if length > _MAX_REDACTED else self._redacted(error)) is not None:
                 out += [text[sent:start], redacted]
                 sent = end
         return b"".join((*out, text[sent:])) if out else text
