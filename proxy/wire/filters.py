@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from proxy.catalog import Model
 from proxy.cooperative import Cooperative, batched
+from proxy.dialects.metadata import TYPES, plain_name
 from proxy.errors import BadRequest
 from proxy.wire.facts import facts_of, fields_of
 from proxy.wire.lists import parameters
@@ -42,8 +43,17 @@ def filters_in(query: bytes) -> Filters | None:
     if len(given.get("q", "")) > MAX_TEXT:
         raise BadRequest(f"q has more than {MAX_TEXT} characters.")
     filters = Filters(**given)
-    filters = filters._replace(owned_by=filters.owned_by.casefold(), q=filters.q.casefold())
+    filters = filters._replace(
+        type=_standard_type(filters.type),
+        owned_by=filters.owned_by.casefold(),
+        q=filters.q.casefold(),
+    )
     return filters if any(filters) else None
+
+
+def _standard_type(word: str) -> str:
+    """Return the word that lists contain: `chat` for `llm`. Long words are unknown, because names are cached."""
+    return TYPES.get(plain_name(word), word) if len(word) <= MAX_TEXT else word
 
 
 class Index:

@@ -50,6 +50,9 @@ def key(secret: str, **headers: str) -> dict[str, str]:
     [
         ("type=embedding", ["lab-search", "secret-embedder"]),
         ("type=chat", ["gpt-5"]),
+        ("type=llm", ["gpt-5"]),
+        ("type=Text-Embedding", ["lab-search", "secret-embedder"]),
+        ("type=" + "llm" * 100, []),
         ("type=unknown", []),
         ("capability=tools", ["gpt-5"]),
         ("capability=vision", ["lab-mini"]),
