@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, SecretStr
 
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
 UNIX = "unix:"
 """What `server.host` begins with if it is a Unix socket."""
@@ -29,6 +30,8 @@ def exact_origin(origin: str) -> str:
     match = _ORIGIN.fullmatch(origin)
     if not match or match[1] in _NO_ORIGINS:
         raise ValueError("must be an exact origin in lower case without a path, like https://app.example.com")
+    if origin.endswith(_DEFAULT_PORTS.get(match[1], " ")):
+        raise ValueError("must not have the default port, which browsers leave out of an origin")
     return origin
 
 

@@ -14,10 +14,10 @@ from proxy.config.fields import (
     NotEmpty,
     Seconds,
     Sendable,
+    SentHeader,
     Settings,
     failover_conditions,
     fields_to_show,
-    header_name,
     whole,
 )
 from proxy.config.forwarded_headers import forwardable
@@ -42,7 +42,7 @@ class FetchSettings(CacheSettings):
     timeout: Seconds = 10.0
     """One refresh, with all pages and attempts; one attempt gets at most a third of it."""
     retries: Annotated[int, whole(0, 10)] = 2
-    headers: Mapping[Annotated[str, AfterValidator(header_name)], Sendable] = Field(default_factory=dict)
+    headers: Mapping[SentHeader, Sendable] = Field(default_factory=dict)
     proxy: Annotated[SecretStr, AfterValidator(proxy_url)] | None = None
     ca_file: NotEmpty | None = None
     max_body: Bytes = 16 * 1024**2

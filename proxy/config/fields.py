@@ -32,6 +32,9 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_FRAMING = frozenset(
+    {"content-length", "transfer-encoding", "trailer", "te", "connection", "keep-alive", "upgrade", "expect"}
+)
 _FILE_MODE = re.compile("0?[0-7]{3}")
 
 
@@ -180,6 +183,13 @@ def header_name(name: str) -> str:
     return name
 
 
+def frames_nothing(name: str) -> str:
+    """The name of a header. Raises ValueError for those that frame a request: they would break each of them."""
+    if name.lower() in _FRAMING:
+        raise ValueError("must not be a header that frames a request; remove it: the proxy sets it")
+    return name
+
+
 def check_filled(secret: SecretStr) -> SecretStr:
     """A secret of any characters. Raises ValueError if there are none."""
     if not secret.get_secret_value():
@@ -218,6 +228,7 @@ FirstDay = Annotated[date, BeforeValidator(_first_day)]
 Globs = tuple[NotEmpty, ...]
 DottedPath = Annotated[Text, AfterValidator(dotted)]
 DottedPaths = Annotated[tuple[DottedPath, ...], BeforeValidator(alternatives)]
+SentHeader = Annotated[str, AfterValidator(header_name), AfterValidator(frames_nothing)]
 QueryParameters = Mapping[NotEmpty, Annotated[str, BeforeValidator(_parameter)]]
 Prefixes = Annotated[tuple[NotEmpty, ...], BeforeValidator(alternatives)]
 TokenCount = Annotated[int, whole(1, 1_000_000_000)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from proxy.config.addresses import Url
-from proxy.config.fields import NotEmpty, Sendable, Settings, header_name
+from proxy.config.fields import NotEmpty, Sendable, SentHeader, Settings
 
 
 def _share(value: object) -> float:
@@ -27,7 +27,7 @@ class Tracing(Settings):
 
     endpoint: Url | None = None
     """The base URL of a collector that accepts OTLP over HTTP; `/v1/traces` is added."""
-    headers: Mapping[Annotated[str, AfterValidator(header_name)], Sendable] = Field(default_factory=dict)
+    headers: Mapping[SentHeader, Sendable] = Field(default_factory=dict)
     ca_file: NotEmpty | None = None
     sample: Annotated[float, BeforeValidator(_share)] = 1.0
     """The share of traces that begin at the proxy; for traces of clients, the client's sampling decision is used."""

@@ -129,6 +129,12 @@ def test_other_origins_are_rejected(origin: str) -> None:
     assert rejections(Server, cors=["https://fine.example", origin]) == [ORIGIN]
 
 
+@pytest.mark.parametrize("origin", ["https://a.example:443", "http://localhost:80", "http://[::1]:80"])
+def test_origins_with_a_port_that_browsers_leave_out_are_rejected(origin: str) -> None:
+    message = "must not have the default port, which browsers leave out of an origin"
+    assert rejections(Server, cors=[origin, "https://a.example:80", "http://a.example:443", "app://a:80"]) == [message]
+
+
 @pytest.mark.parametrize(
     ("host", "read"),
     [

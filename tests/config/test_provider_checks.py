@@ -141,6 +141,13 @@ def test_incomplete_provider_is_one_problem_with_a_fix(providers: str, problem: 
         ("api_key:", f"api_key: {NO_VALUE}"),
         ("api_key: ''", "api_key: is empty; set a value or remove it"),
         ("api_key: 1234567", f"api_key: {STRING}"),
+        *(
+            (f"headers: {{{name}: x}}", f"headers.{name}: invalid name: must not be a header that frames a request; "
+             "remove it: the proxy sets it")
+            for name in ("Connection", "TE", "Upgrade", "Expect")
+        ),
+        ("headers: {Content-Length: '5'}",
+         "headers: invalid name: must not be a header that frames a request; remove it: the proxy sets it"),
         ("api_key_file: ''", "api_key_file: must not be empty"),
         ("kind: opnai", "kind: unknown kind; did you mean 'openai'?"),
         ("kind: bedlam", f"kind: unknown kind; valid kinds: {', '.join(DIALECTS)}"),
