@@ -44,19 +44,19 @@ class Rejection(Struct, frozen=True, gc=False):
 class Admission(Struct, frozen=True, gc=False):
     """The decision on a request. `Limiter.end` must be called after an admitted one."""
 
-    rules: Sequence[Rule]
-    caller: str
-    """The scope of the caller."""
     tokens: int
     """The estimate that was counted."""
     since: float
     """Monotonic seconds of the decision."""
     requests: Remaining | None
     tokens_left: Remaining | None
-    """The limits of requests and of tokens with the least remaining; of equal ones, the last to be reset."""
+    """The limits of requests and of tokens with the least remaining; of equal ones, that of the longest window."""
     rejection: Rejection | None = None
     account: Account | None = None
-    """Where it was counted; None if other processes count, too."""
+    """Where it was counted; None if other processes count, too. Then it is the following that it was counted for."""
+    rules: Sequence[Rule] = ()
+    caller: str = ""
+    """The scope of the caller."""
     factor: int = 1
     """How often the amounts were counted, by a process that counts locally."""
 
@@ -73,39 +73,63 @@ def longest(rules: Sequence[Rule], waits: Sequence[float]) -> Rejection:
 class Account(Struct, gc=False):
     """The counters of the limits of one caller."""
 
-    caller: str
-    """Its scope."""
-    own: Mapping[str, Counter]
-    """The counters of this scope."""
     rules: Sequence[Rule]
-    counters: tuple[Counter, ...]
-    """One for each rule, also of groups. The others below are the same, by what is added to them."""
     requests: tuple[Window, ...]
-    """Of several with the same remaining part, the last is reported: the others have shorter windows."""
+    """The longest last: of several with the same remaining part, it is reported."""
     tokens: tuple[Window, ...]
     in_flight: tuple[CallsInProgress, ...]
     sliding_requests: tuple[SlidingWindow, ...]
     sliding_tokens: tuple[SlidingWindow, ...]
+    own: Mapping[str, Counter]
+    """The counters of the caller's scope; the others are those of groups."""
+    caller: str
+    """This scope."""
+    counters: tuple[Counter, ...]
+    """The same as above, one for each rule."""
     scopes: tuple[str, ...]
     """Those of the counters."""
     _periods: Periods | None = None
     """For which the windows of the calendar have begun."""
 
     def admit(self, at: Moment, tokens: int) -> Admission:
-        """Count a request if all limits allow it. `tokens`: an estimate."""
+        """Count a request if all limits allow it. `tokens`: an estimate.
+
+        It is added to all counters first, and subtracted again if one of them is above its limit.
+        """
         if self._periods is not at.periods:
             self._advance(at)
         now = at.now
-        for counter in self.counters:
-            if counter.due <= now:
-                counter.advance(at)
-            if counter.used >= counter.limit:
-                return self._reject(at, tokens)
+        requests: Window | None = None
+        balance: Window | None = None
+        fewest = least = maxsize
+        for window in self.requests:
+            if window.due <= now:
+                window.advance(at)
+            window.used += 1
+            left = window.limit - window.used
+            if left <= fewest:
+                requests, fewest = window, left
+        for window in self.tokens:
+            if window.due <= now:
+                window.advance(at)
+            window.used += tokens
+            left = window.limit - window.used
+            if left <= least or left <= 0:
+                balance, least = window, left
+            if left + tokens <= 0:
+                fewest = -1
         for calls in self.in_flight:
             calls.used += 1
-        requests = _add(self.requests, self.sliding_requests, 1, at)
-        of_tokens = _add(self.tokens, self.sliding_tokens, tokens, at)
-        return Admission(self.rules, self.caller, tokens, now, requests, of_tokens, None, self)
+            if calls.used > calls.limit:
+                fewest = -1
+        if fewest < 0:
+            return self._reject(at, tokens)
+        for sliding in self.sliding_requests:
+            sliding.record(1, at)
+        if tokens:
+            for sliding in self.sliding_tokens:
+                sliding.record(tokens, at)
+        return Admission(tokens, now, _remaining(requests, fewest, at), _remaining(balance, least, at), None, self)
 
     def end(self, at: Moment, tokens: int, since: float) -> None:
         """Count the end of a call. `tokens`: what is added to its estimate; `since`: when it was admitted.
@@ -127,10 +151,14 @@ class Account(Struct, gc=False):
                 window.add(tokens, at)
 
     def _reject(self, at: Moment, tokens: int) -> Admission:
-        self._advance(at)
+        for calls in self.in_flight:
+            calls.used -= 1
+        for window in self.requests:
+            window.used -= 1
+        for window in self.tokens:
+            window.used -= tokens
         rejection = longest(self.rules, [each.wait(each.limit - 1, at) for each in self.counters])
-        requests, of_tokens = _add(self.requests, (), 0, at), _add(self.tokens, (), 0, at)
-        return Admission(self.rules, self.caller, tokens, at.now, requests, of_tokens, rejection, self)
+        return Admission(0, at.now, _tightest(self.requests, at), _tightest(self.tokens, at), rejection, self)
 
     def _advance(self, at: Moment) -> None:
         self._periods = at.periods
@@ -145,31 +173,29 @@ def account_of(caller: str, own: Mapping[str, Counter], rules: Sequence[Rule], c
     requests = tuple(window for kind, window in windows if kind != "tokens")
     tokens = tuple(window for kind, window in windows if kind == "tokens")
     return Account(
-        caller,
-        own,
         rules,
+        requests,
+        tokens,
+        tuple(each for each in counters if isinstance(each, CallsInProgress)),
+        tuple(each for each in requests if isinstance(each, SlidingWindow)),
+        tuple(each for each in tokens if isinstance(each, SlidingWindow)),
+        own,
+        caller,
         (*counters,),
-        requests=requests,
-        tokens=tokens,
-        in_flight=tuple(each for each in counters if isinstance(each, CallsInProgress)),
-        sliding_requests=tuple(each for each in requests if isinstance(each, SlidingWindow)),
-        sliding_tokens=tuple(each for each in tokens if isinstance(each, SlidingWindow)),
         scopes=tuple(dict.fromkeys(scope_of(rule, caller) for rule in rules)),
     )
 
 
-def _add(windows: Sequence[Window], sliding: Sequence[SlidingWindow], amount: int, at: Moment) -> Remaining | None:
-    """Add an amount. `sliding`: those of the windows that are. Returns the limit with the least remaining; of equal
-    ones, that of the longest window."""
-    if not windows:
+def _tightest(windows: Sequence[Window], at: Moment) -> Remaining | None:
+    """Return the limit with the least remaining; of equal ones, that of the longest window, which is the last."""
+    found = min(reversed(windows), key=lambda window: max(0, window.limit - window.used), default=None)
+    return _remaining(found, found.limit - found.used if found else 0, at)
+
+
+def _remaining(window: Window | None, left: int, at: Moment) -> Remaining | None:
+    if window is None:
         return None
-    least = maxsize
-    for window in windows:
-        window.used += amount
-        left = window.limit - window.used
-        if left <= least:
-            found, least = window, left if left > 0 else 0
-    if amount:
-        for each in sliding:
-            each.record(amount, at)
-    return Remaining(found.limit, least, found.reset(at))
+    if left <= 0:  # perhaps with a debt
+        return Remaining(window.limit, 0, window.reset(at))
+    reset = window.unused_at - at.now
+    return Remaining(window.limit, left, reset if reset > 0.0 else 0.0)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from typing import NamedTuple
-
-from msgspec import Struct
 
 _CLOCK_SECONDS = 1.0
 """Seconds until the clock of the system is read again."""
@@ -68,7 +67,8 @@ class Calendar:
         return datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp()
 
 
-class Moment(Struct, gc=False):
+@dataclass(slots=True)
+class Moment:
     """The time by the monotonic clock, and the present day and month.
 
     The clock of the system is read once a second only: it hardly differs from the monotonic clock in this time.
@@ -77,7 +77,7 @@ class Moment(Struct, gc=False):
     calendar: Calendar
     now: float = 0.0
     """Monotonic seconds."""
-    periods: Periods = {}
+    periods: Periods = field(default_factory=dict)
     """The day and the month, in monotonic seconds. Another object if they have changed, or if the clock was set."""
     due: float = -math.inf
     """When `set` must be called, in monotonic seconds."""

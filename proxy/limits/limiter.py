@@ -128,20 +128,20 @@ class Limiter:
         counted = [*zip(rules, decision.usage, strict=True)]
         requests = _tightest(each for each in counted if each[0].unit and each[0].kind != "tokens")
         of_tokens = _tightest(each for each in counted if each[0].kind == "tokens")
-        return Admission(rules, caller, tokens, since, requests, of_tokens, rejection, factor=factor)
+        return Admission(tokens, since, requests, of_tokens, rejection, rules=rules, caller=caller, factor=factor)
 
     def end(self, admission: Admission, tokens: int) -> None:
         """Count the end of an admitted call. `tokens`: its input and output, as far as they are known."""
-        state, tokens = self.state, tokens - admission.tokens
-        if self.shared is None:
+        state, account, more = self.state, admission.account, tokens - admission.tokens
+        if account is not None:
             at = state.now()
-            scope, account = state.scopes.get(admission.caller), admission.account
-            if account is None or scope is None or scope.counters is not account.own:  # it was dropped since
-                account = state.account(admission.rules, admission.caller)
-            account.end(at, tokens, admission.since)
-            if tokens and state.changed is not None:
+            scope = state.scopes.get(account.caller)
+            if scope is None or scope.counters is not account.own:  # it was dropped since
+                account = state.account(account.rules, account.caller)
+            account.end(at, more, admission.since)
+            if more and state.changed is not None:
                 state.changed.update(account.scopes)
-        elif changes := state.changes_at_end(admission, tokens):
+        elif self.shared and (changes := state.changes_at_end(admission, more)):
             self.shared.report(changes)
             state.apply(changes, admission.factor)
 

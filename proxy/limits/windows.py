@@ -66,16 +66,16 @@ class SlidingWindow(Struct, gc=False):
             if not amount:
                 return
         now, entries = at.now, self._entries
-        self.unused_at = now + self.seconds
+        self.unused_at = unused_at = now + self.seconds
         if now < self._slot_ends_at:
             entries[-2] = now
             entries[-1] += amount
             return
         if not entries:
-            self.due = self.unused_at
+            self.due = unused_at
         if self.limit > EXACT:
-            grain = self.seconds / SLOTS
-            self._slot_ends_at = (now // grain + 1) * grain
+            slot = self.seconds / SLOTS
+            self._slot_ends_at = (now // slot + 1) * slot
         entries.append(now)
         entries.append(amount)
 
@@ -206,7 +206,8 @@ class CalendarWindow(Struct, gc=False):
     used: int = 0
     """`advance` is called before it is read, and before all other methods."""
     due: float = -math.inf
-    """When the period ends, in monotonic seconds."""
+    """When the period ends, in monotonic seconds. It is unused then, unless it has a debt."""
+    unused_at: float = -math.inf
     highest: int = 0
     """A higher limit that was valid earlier in the period, 0 for none: only usage above it is a debt."""
 
@@ -225,7 +226,7 @@ class CalendarWindow(Struct, gc=False):
         number, _, end = at.periods[self.unit]
         if number != self.period:
             self._begin(number)
-        self.due = end if self.period == number else at.now + self._seconds_until(1, at)
+        self.due = self.unused_at = end if self.period == number else at.now + self._seconds_until(1, at)
 
     def add(self, amount: int, at: Moment) -> None:
         used = self.used + amount
@@ -241,10 +242,7 @@ class CalendarWindow(Struct, gc=False):
 
     def reset(self, at: Moment) -> float:
         """Seconds until it is unused, at least those of the present period."""
-        if self.used > self.limit:
-            return self._wait(0, at)
-        left = self.due - at.now
-        return left if left > 1.0 else 1.0
+        return self._wait(0, at)
 
     def is_used(self, at: Moment) -> bool:
         """Whether anything is used now, or would be in a later period."""

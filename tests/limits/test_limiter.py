@@ -185,6 +185,18 @@ async def test_a_rejection_reports_what_remains_today_and_not_yesterday(limiter:
     )
 
 
+def test_unused_tokens_are_reported_as_unused(limiter: Limiter) -> None:
+    rules = (Rule("", "tokens", "m", 100), Rule("", "tokens", "h", 100), Rule("", "requests", "m", 5))
+    admission = limiter.admit_now(rules, "alice")
+    assert (admission.tokens_left, admission.requests) == (Remaining(100, 100, 0.0), Remaining(5, 4, 60.0))
+
+
+@pytest.mark.parametrize(("tokens", "left"), [(30, Remaining(100, 70, 3600.0)), (250, Remaining(100, 0, 10_800.0))])
+def test_of_equal_limits_the_longest_is_reported(tokens: int, left: Remaining, limiter: Limiter) -> None:
+    rules = (Rule("", "tokens", "h", 100), Rule("", "tokens", "m", 100))
+    assert limiter.admit_now(rules, "alice", tokens).tokens_left == left
+
+
 async def test_a_clock_that_is_set_to_another_day_is_read_within_a_second(limiter: Limiter, clock: FakeClock) -> None:
     rule = Rule("", "requests", "d", 1)
     assert [granted(limiter, rule) for _ in range(2)] == [True, False]
