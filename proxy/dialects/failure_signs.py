@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from proxy.decoding import decode_or_none
+
 _FAILURE_WORDS = frozenset(
     ["partial", "partialsuccess", "partialfailure", "partialcontent", "incomplete", "degraded", "truncated", "error",
      "failed", "failure"]
@@ -63,6 +65,14 @@ def reports_failure(name: str, value: object) -> bool:
     return name.endswith(STATUSES) and not name.startswith("model") and _is_failed(value, _MAX_LEVELS)
 
 
+def is_failed_part(entry: bytes) -> bool:
+    """Whether an entry without an id reports the error of a part of the list."""
+    payload = decode_or_none(entry) if b'"error' in entry else None
+    if not isinstance(payload, dict) or payload.get("id"):
+        return False
+    return not (_is_nothing(payload.get("error")) and _is_nothing(payload.get("errors")))
+
+
 def _is_failed(value: object, levels: int) -> bool:
     """Whether a status, or one of several, is that of a failure."""
     if not value and isinstance(value, list | dict):
@@ -95,7 +105,8 @@ def _is_broken(value: object) -> bool:
     fields = {normalized(name): inner for name, inner in value.items()}
     words = [inner for name in ("status", "state", "health") if isinstance(inner := fields.get(name), str)]
     has_failed = any(re.search(_BROKEN, word, re.IGNORECASE) for word in words)
-    return has_failed or fields.get("success") is False or not _is_nothing(fields.get("error"))
+    is_false = any(fields.get(name) is False for name in ("success", "ok", "healthy", "reachable"))
+    return has_failed or is_false or not _is_nothing(fields.get("error")) or not _is_nothing(fields.get("errors"))
 
 
 def _is_nothing(value: object, levels: int = _MAX_LEVELS) -> bool:

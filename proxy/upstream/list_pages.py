@@ -6,7 +6,7 @@ import asyncio
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from msgspec import Raw
@@ -29,6 +29,7 @@ from proxy.dialects import (
     within_limits,
 )
 from proxy.dialects.entry import Entry
+from proxy.dialects.failure_signs import is_failed_part
 from proxy.dialects.reader import NotAModel
 from proxy.errors import UpstreamError
 from proxy.upstream.attempt import RawPage
@@ -38,6 +39,7 @@ _LONG = 1024 * 1024  # bytes of a response
 _SMALL_ENTRY = 1000  # bytes of an entry that is within all limits
 _BATCH_BYTES = 128 * 1024
 _MAX_STEP = 0.002  # seconds after which other tasks may run, if the entries of a batch take longer
+_FAILED_PART = "an error, not a model"
 _NO_HASHES = [0] * BATCH_SIZE
 
 
@@ -117,6 +119,8 @@ class PageReader:
         received = Received(at.received + size, size, last_id)
         await _pause_if_long(raw.body)
         following = following_page(at.dialect, at.query, page, received, raw.signs)
+        if _FAILED_PART in dropped and not following.partial:
+            following = replace(following, partial="an entry is an error")
         return ParsedPage(fingerprint, tuple(entries), hashes, dropped, shortened, size, following)
 
     async def _leaked_secrets(self, body: bytes) -> list[bytes]:
@@ -170,7 +174,7 @@ class PageReader:
                     if has_last:
                         hashes.append(entry_hash)
                 except InvalidEntry as error:
-                    dropped[str(error)] += 1
+                    dropped[_FAILED_PART if is_failed_part(data) else str(error)] += 1
                     reason = reason if isinstance(error, NotAModel) else str(error)
         if reason and not entries:
             raise no_valid_entries(dialect, page.items[-1], reason)

@@ -176,6 +176,9 @@ def test_ordinary_fields_are_no_signs(around: Mapping[str, object]) -> None:
         pytest.param({"failed": 1}, "failed", id="a number of failures"),
         pytest.param({"_shards": {"total": 2, "failed": 1}}, "failed", id="failed shards"),
         pytest.param({"unavailable_sources": {"x": "timeout"}}, "unavailable_sources", id="unavailable sources"),
+        pytest.param({"sources": [{"name": "a", "ok": True}, {"name": "b", "ok": False}]}, "sources", id="not ok"),
+        pytest.param({"upstreams": {"a": {"healthy": False}}}, "upstreams", id="not healthy"),
+        pytest.param({"providers": [{"name": "a", "errors": ["timeout"]}]}, "providers", id="errors"),
         pytest.param(
             {"key_statuses": [{"status": "success"}, {"status": "list_models_failed"}]}, "key_statuses", id="keys"
         ),

@@ -170,3 +170,20 @@ async def test_time_of_the_response_is_its_date_unless_that_is_absurd(
     result, _ = await fetched(lambda query: page("m", headers=headers))
 
     assert result.answered_at == answered_at
+
+
+@pytest.mark.parametrize(
+    ("entry", "partial"),
+    [
+        ({"error": {"message": "provider x timed out"}}, "an entry is an error"),
+        ({"name": "", "error": "timeout"}, "an entry is an error"),
+        ({"errors": ["timeout"]}, "an entry is an error"),
+        ({"error": None}, ""),
+        ({"note": "no id"}, ""),
+        ({"id": "*", "error": "timeout"}, ""),
+    ],
+)
+async def test_an_entry_that_is_an_error_is_a_missing_part(entry: dict[str, object], partial: str) -> None:
+    result, _ = await fetched(lambda query: (200, {}, {"data": [{"id": "m"}, entry]}))
+
+    assert (ids(result), result.partial) == (["m"], partial)
