@@ -5,6 +5,7 @@ Feed readers support HTTP Basic only: for the Atom path, the password is the key
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,8 @@ _USAGE = (
     "there are no other parameters."
 )
 _MAX_ID = 10**18
+_OFFSET = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)")
+"""A time with a positive offset. In a query, a `+` that is not percent-encoded is a space."""
 
 
 class ChangeList(Struct, frozen=True):
@@ -111,7 +114,7 @@ def _id(text: str) -> int | None:
     if text.isdecimal():
         return int(text) if len(text) <= len(str(_MAX_ID)) and int(text) < _MAX_ID else None
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(_OFFSET.sub(r"\1+\2", text))
         return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1_000_000)
     except (ValueError, OverflowError):
         return None

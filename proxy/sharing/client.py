@@ -6,6 +6,7 @@ The only module that imports redis. Errors become `Unavailable`, with a reason t
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -51,6 +52,8 @@ _ERRORS: Sequence[tuple[type[Exception], str]] = (
     (TimeoutError, "timed out"),
     (OSError, "connection refused or lost"),
 )
+_SCRIPT_FAILED = re.compile(r"user_script:|Error running script(?!.* -[A-Z]{3,} )", re.DOTALL)
+"""The error of a script, without `ERR`. Before version 7, errors of the server (`-OOM`) are quoted in such texts."""
 
 
 class Unavailable(Exception):
@@ -65,8 +68,12 @@ class Overloaded(Exception):
     """There are too many commands in progress. The server may work."""
 
 
-class WrongType(Exception):
-    """A key has a value of another type, which another program must have written."""
+class ForeignValue(Exception):
+    """A key has a value that another program, or another version, must have written; `what` is a phrase about it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
 
 
 class _Login(CredentialProvider):
@@ -93,17 +100,17 @@ class Client:
         self._slots = asyncio.Semaphore(MAX_COMMANDS)
 
     async def command(self, *parts: str | bytes | int, seconds: float) -> Any:
-        """Run one command. Raises Overloaded, Unavailable and WrongType."""
+        """Run one command. Raises Overloaded, Unavailable and ForeignValue."""
         return await self._in_turn(lambda: self._redis.execute_command(*parts), seconds)
 
     async def run(self, script: str, keys: str | Sequence[str], *arguments: str | bytes | int, seconds: float) -> Any:
-        """Run a script for one key, or several. Raises Overloaded, Unavailable and WrongType."""
+        """Run a script for one key, or several. Raises Overloaded, Unavailable and ForeignValue."""
         call = self._redis.register_script(script)
         names = [keys] if isinstance(keys, str) else [*keys]
         return await self._in_turn(lambda: call(keys=names, args=[*arguments]), seconds)
 
     async def batch(self, commands: Sequence[Sequence[str | bytes | int]], *, seconds: float) -> list[Any]:
-        """Run several commands at once. Raises Unavailable and WrongType."""
+        """Run several commands at once. Raises Unavailable and ForeignValue."""
         pipeline = self._redis.pipeline(transaction=False)
         for parts in commands:
             pipeline.execute_command(*parts)
@@ -126,7 +133,7 @@ class Client:
             await _close(pubsub)
 
     async def _in_turn(self, start: Callable[[], Awaitable[Any]], seconds: float) -> Any:
-        """Raises Overloaded, Unavailable and WrongType."""
+        """Raises Overloaded, Unavailable and ForeignValue."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + seconds
         try:
@@ -149,18 +156,26 @@ class Client:
 
 
 async def _limited(command: Any, seconds: float) -> Any:
-    """Return the result of a command. Raises Unavailable and WrongType."""
+    """Return the result of a command. Raises Unavailable and ForeignValue."""
     try:
         async with asyncio.timeout(seconds):
             return await command
     except (RedisError, OSError) as error:
-        if isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE"):
-            raise WrongType from None
+        if what := _foreign(error):
+            raise ForeignValue(what) from None
         raise Unavailable(_reason(error)) from None
     finally:
         # The client drops a cancellation that arrives while it opens or closes a connection.
         if (task := asyncio.current_task()) and task.cancelling():
             raise asyncio.CancelledError
+
+
+def _foreign(error: Exception) -> str:
+    """Return a phrase if a command or a script has met a value that it cannot use: the server itself works."""
+    text = str(error) if isinstance(error, ResponseError) else ""
+    if "WRONGTYPE " in text:
+        return "a key has a value of another type"
+    return "a script cannot read the value of a key" if _SCRIPT_FAILED.match(text) else ""
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from proxy.clock import Clock
 from proxy.errors import describe_bug
-from proxy.sharing.client import Client, Overloaded, Unavailable, WrongType
+from proxy.sharing.client import Client, ForeignValue, Overloaded, Unavailable
 from proxy.sharing.interface import WAIT_SECONDS, StoreState
 
 T = TypeVar("T")
@@ -69,8 +69,8 @@ class Connection:
         except Overloaded:
             self._counts["failed"] += 1
             return None
-        except WrongType:
-            self.report_foreign("a key has a value of another type")
+        except ForeignValue as error:
+            self.report_foreign(error.what)
             return None
         self._counts["ok"] += 1
         return result
@@ -105,7 +105,7 @@ class Connection:
                 await self._probe(WAIT_SECONDS)
             except Unavailable as error:
                 self._still_down(error.reason)
-            except (Overloaded, WrongType):
+            except (Overloaded, ForeignValue):
                 self._still_down("the probe failed")
             except Exception as bug:
                 _log.error("internal error while probing store.valkey: %s", describe_bug(bug))

@@ -23,7 +23,8 @@ local kept_of = {s = 60, m = 240, h = 14400, d = 259200, month = 5356800}
 local states, kept, is_changed = {}, {}, #changes > 0
 for index, key in ipairs(KEYS) do
   local data = redis.call('GET', key)
-  states[index] = data and cmsgpack.unpack(data) or {}
+  local is_map, state = pcall(cmsgpack.unpack, data)
+  states[index] = data and is_map and type(state) == 'table' and state or {}
   kept[index] = 60
 end
 
@@ -159,46 +160,57 @@ local function apply(claim, counter)
   end
 end
 
-for _, change in ipairs(changes) do apply(change, counter_of(change)) end
+local function decide()
+  for _, change in ipairs(changes) do apply(change, counter_of(change)) end
 
-local counters, waits, granted = {}, {}, true
-for index, claim in ipairs(claims) do
-  local _, kind, unit, limit, amount = unpack(claim)
-  local counter = counter_of(claim)
-  local wait, free = 0, kind == 'tokens' and limit - 1 or limit - amount
-  if unit == '' then
-    if others(counter) + amount > limit then wait = 1 end
-  elseif seconds_of[unit] then
-    if sum(counter) > free then wait = math.max(0.001, seconds_until(counter, free, seconds_of[unit], limit)) end
-  elseif counter[2] > free then
-    wait = 1
+  local counters, waits, granted = {}, {}, true
+  for index, claim in ipairs(claims) do
+    local _, kind, unit, limit, amount = unpack(claim)
+    local counter = counter_of(claim)
+    local wait, free = 0, kind == 'tokens' and limit - 1 or limit - amount
+    if unit == '' then
+      if others(counter) + amount > limit then wait = 1 end
+    elseif seconds_of[unit] then
+      if sum(counter) > free then wait = math.max(0.001, seconds_until(counter, free, seconds_of[unit], limit)) end
+    elseif counter[2] > free then
+      wait = 1
+    end
+    counters[index], waits[index] = counter, wait
+    granted = granted and wait == 0
   end
-  counters[index], waits[index] = counter, wait
-  granted = granted and wait == 0
-end
-if granted then
-  for index, claim in ipairs(claims) do apply(claim, counters[index]) end
+  if granted then
+    for index, claim in ipairs(claims) do apply(claim, counters[index]) end
+  end
+
+  if granted or is_changed then
+    for index, key in ipairs(KEYS) do
+      local ttl = math.max(kept[index] * 1000, redis.call('PTTL', key))
+      redis.call('SET', key, cmsgpack.pack(states[index]), 'PX', string.format('%.0f', ttl))
+    end
+  end
+  local usage = {}
+  for index, claim in ipairs(claims) do
+    local _, kind, unit, limit, amount = unpack(claim)
+    local counter = counters[index]
+    if unit == '' then
+      usage[index] = {others(counter) + (counter[me] and counter[me][1] or 0), waits[index], 0}
+    elseif seconds_of[unit] then
+      usage[index] = {sum(counter), waits[index], seconds_until(counter, 0, seconds_of[unit], limit)}
+    else
+      usage[index] = {counter[2], waits[index], 0}
+    end
+  end
+  return cmsgpack.pack({granted, usage})
 end
 
-if granted or is_changed then
-  for index, key in ipairs(KEYS) do
-    local ttl = math.max(kept[index] * 1000, redis.call('PTTL', key))
-    redis.call('SET', key, cmsgpack.pack(states[index]), 'PX', string.format('%.0f', ttl))
-  end
+local is_read, reply = pcall(decide)
+if not is_read then
+  -- Another program or version has written a state: the limits begin anew, and replace it.
+  for index in ipairs(KEYS) do states[index] = {} end
+  is_changed = true
+  reply = decide()
 end
-local usage = {}
-for index, claim in ipairs(claims) do
-  local _, kind, unit, limit, amount = unpack(claim)
-  local counter = counters[index]
-  if unit == '' then
-    usage[index] = {others(counter) + (counter[me] and counter[me][1] or 0), waits[index], 0}
-  elseif seconds_of[unit] then
-    usage[index] = {sum(counter), waits[index], seconds_until(counter, 0, seconds_of[unit], limit)}
-  else
-    usage[index] = {counter[2], waits[index], 0}
-  end
-end
-return cmsgpack.pack({granted, usage})
+return reply
 """.replace("EXACT", str(EXACT))
     .replace("SLOTS", str(SLOTS))
     .replace("STALE", str(STALE_SECONDS))

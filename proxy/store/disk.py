@@ -111,7 +111,7 @@ class Disk:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
-        with _opened(self._path, os.O_RDONLY | os.O_DIRECTORY) as number:
+        with _opened(os.path.join(self._path, ""), os.O_RDONLY | os.O_DIRECTORY) as number:  # follows a link
             os.fsync(number)
 
     def append(self, name: str, data: bytes) -> None:

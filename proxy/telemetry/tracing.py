@@ -18,7 +18,9 @@ from proxy.telemetry.tokens import Tokens
 
 _LEFT_OUT = frozenset(("/livez", "/readyz", "/health", "/metrics"))
 """Routes of probes and scrapes, which have no spans."""
-_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_FIELDS = rb"-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})"
+_TRACEPARENT = re.compile(rb"(?:00%b|(?!00|ff)[0-9a-f]{2}%b(?:-.*)?)" % (_FIELDS, _FIELDS))
+"""Version 00 ends with the flags; later versions can have more fields."""
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 _NANO = 1_000_000_000
 OPERATIONS: Mapping[str, str] = {
@@ -191,11 +193,11 @@ def _context_of(request: Request) -> _Context | None:
     """Return the client's trace context, if the client was identified and has sent a valid one (W3C Trace Context)."""
     if request.key is None:
         return None
-    given = next((value for name, value in getattr(request, "headers", ()) if name == b"traceparent"), None)
-    match = _TRACEPARENT.fullmatch(given) if given else None
+    given = [value for name, value in getattr(request, "headers", ()) if name == b"traceparent"]
+    match = _TRACEPARENT.fullmatch(given[0]) if len(given) == 1 else None
     if match is None:
         return None
-    trace, parent, flags = (bytes.fromhex(part.decode()) for part in match.groups())
+    trace, parent, flags = (bytes.fromhex(part.decode()) for part in match.groups() if part)
     return None if trace == _NO_TRACE or parent == _NO_SPAN else _Context(trace, parent, bool(flags[0] & 1))
 
 

@@ -79,18 +79,32 @@ class Webhooks:
         return sum(len(receiver.queue) for receiver in self._receivers.values())
 
     def configure(self, webhooks: Sequence[Webhook]) -> None:
-        """Apply another configuration. The queues of unchanged receivers are kept."""
-        before, self._receivers = self._receivers, {}
+        """Apply another configuration. Receivers keep their queues while they have the same URL."""
+        before, self._receivers = [*self._receivers.values()], {}
         for place, webhook in enumerate(webhooks):
-            kept = next((each for each, receiver in before.items() if receiver.webhook == webhook), None)
-            if kept is None:
-                self._receivers[place] = _Receiver(webhook, place, self._clock, self.outcomes)
-            else:
-                self._receivers[place] = before.pop(kept)
-                self._receivers[place].place = place
-        for receiver in before.values():
+            if same := next((each for each in before if each.webhook == webhook), None):
+                before.remove(same)
+                same.place = place
+                self._receivers[place] = same
+        for place, webhook in enumerate(webhooks):
+            if place not in self._receivers:
+                self._receivers[place] = self._successor(before, webhook, place)
+        for receiver in before:
             self.outcomes["dropped"] += len(receiver.queue)
             receiver.stop()
+
+    def _successor(self, before: list[_Receiver], webhook: Webhook, place: int) -> _Receiver:
+        """Return a new receiver. It takes the queue of the one of `before` with this URL, whose secret can be wrong."""
+        receiver = _Receiver(webhook, place, self._clock, self.outcomes)
+        if earlier := next((each for each in before if each.webhook.webhook == webhook.webhook), None):
+            before.remove(earlier)
+            earlier.stop()
+            for change in earlier.queue:
+                if change.type in webhook.events:
+                    receiver.add(change)
+                else:
+                    self.outcomes["dropped"] += 1
+        return receiver
 
     def notify(self, changes: Iterable[Change]) -> None:
         """Queue notifications. Returns at once."""

@@ -74,7 +74,14 @@ async def test_changes_after_the_last_id_are_those_that_a_client_has_not_seen(
 
 @pytest.mark.parametrize(
     ("since", "number"),
-    [("2027-01-14", 2), ("2027-01-15T08:01:00Z", 2), ("2027-01-15T08:02:00%2B00:00", 1), ("2027-01-16", 0)],
+    [
+        ("2027-01-14", 2),
+        ("2027-01-15T08:01:00Z", 2),
+        ("2027-01-15T08:02:00%2B00:00", 1),
+        ("2027-01-15T09:02:00+01:00", 1),  # a space, after decoding
+        ("2027-01-15T09:02+01:00", 1),
+        ("2027-01-16", 0),
+    ],
 )
 async def test_changes_are_selected_by_date(since: str, number: int, fetch: FakeFetch, clock: FakeClock) -> None:
     async with client_after_changes(config_of(CONFIG), fetch, clock) as client:

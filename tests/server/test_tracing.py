@@ -170,7 +170,17 @@ async def test_the_parent_is_that_of_the_client(fetch: FakeFetch, clock: FakeClo
     assert (attempt.trace, attempt.parent) == (TRACE, server.id)
 
 
-@pytest.mark.parametrize("parent", [f"00-{TRACE}-{SPAN}-00", "00-0-0-01", "\x80", f"00-{'0' * 32}-{SPAN}-01"])
+@pytest.mark.parametrize(
+    "parent",
+    [
+        f"00-{TRACE}-{SPAN}-00",
+        "00-0-0-01",
+        "\x80",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-01-more",  # version 00 has no more fields
+        f"ff-{TRACE}-{SPAN}-01",
+    ],
+)
 async def test_other_parents_are_not_sampled_or_ignored(parent: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with traced(replies(completion("m")), fetch, clock, sample=0.0) as (served, collector):
         headers = [(name.encode(), value.encode("latin-1")) for name, value in {**KEYS, "traceparent": parent}.items()]
@@ -178,6 +188,22 @@ async def test_other_parents_are_not_sampled_or_ignored(parent: str, fetch: Fake
 
     assert response.status_code == 200
     assert spans_in(collector) == []
+
+
+@pytest.mark.parametrize(
+    ("parents", "expected"),
+    [
+        ([f"01-{TRACE}-{SPAN}-01-more"], [TRACE]),  # later versions can have more fields
+        ([f"00-{TRACE}-{SPAN}-01"] * 2, []),  # ambiguous
+    ],
+)
+async def test_parents_of_later_versions_are_used_and_ambiguous_ones_are_not(
+    parents: Sequence[str], expected: Sequence[str], fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with traced(replies(completion("m")), fetch, clock, sample=0.0) as (served, collector):
+        await served.client.get("/v1/models", headers=[*KEYS.items(), *(("traceparent", each) for each in parents)])
+
+    assert [span.trace for span in spans_in(collector)] == expected
 
 
 async def test_the_provider_gets_the_context_of_the_client(fetch: FakeFetch, clock: FakeClock) -> None:

@@ -74,6 +74,26 @@ async def test_replicas_together_let_exactly_the_limit_through(server: ValkeySer
     assert sum(counts) == 100
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"foreign", id="text"),
+        pytest.param(msgspec.msgpack.encode(1), id="no map"),
+        pytest.param(msgspec.msgpack.encode({"requests/m": "text", "tokens/d": [1]}), id="no counters"),
+        pytest.param(msgspec.msgpack.encode({"requests/m": [["x"], [1], 0], "tokens/d": ["x", 1, 1]}), id="no numbers"),
+    ],
+)
+async def test_a_foreign_value_is_replaced_and_the_store_stays_in_use(server: ValkeyServer, value: bytes) -> None:
+    server.client.set("models-proxy:prod:limits:key:alice", value)
+    claims = [structs.replace(REQUESTS, limit=2), Claim("key:alice", "tokens", "d", 9, 0)]
+    async with replica(server.url) as one, replica(server.url) as two:
+        decisions = [await each.limits.claim(claims) for each in (one, two, one)]
+
+        assert [decision and decision.is_granted for decision in decisions] == [True, True, False]
+        assert one.state.is_up
+
+
 async def test_a_rejection_uses_nothing_and_contains_the_wait(server: ValkeyServer) -> None:
     async with replica(server.url) as one:
         small = structs.replace(REQUESTS, limit=1)

@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from pydantic import SecretStr
+from redis.exceptions import ResponseError
 
 from proxy.config.store import StoreSettings
 from proxy.sharing import MAX_HINT, MAX_RECORD, Busy, Published, Turn
+from proxy.sharing.client import ForeignValue, Unavailable, _limited
 from proxy.sharing.interface import WAIT_SECONDS
 from proxy.sharing.lists import POLL_SECONDS
 from proxy.sharing.valkey import Valkey
@@ -274,6 +276,40 @@ async def test_a_key_of_another_type_is_reported_once(server: ValkeyServer, capl
     assert caplog.messages == ["store.valkey: a value was ignored: a key has a value of another type"]
     assert one.sharing.state.foreign >= 3  # the poll finds it, too
     assert one.sharing.state.is_up
+
+
+async def test_a_value_that_a_script_cannot_read_does_not_end_the_use_of_the_store(
+    server: ValkeyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with process(server.url) as one:
+        connection = one.sharing._connection
+        for _ in range(2):
+            reply = await connection.run(lambda seconds: connection.client.run("return #1", KEY, seconds=seconds))
+            assert reply is None
+
+    assert caplog.messages == ["store.valkey: a value was ignored: a script cannot read the value of a key"]
+    assert one.sharing.state.is_up
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("user_script:26: bad data format in input. script: 5a, on @user_script:26.", ForeignValue),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value script: 5a", ForeignValue),
+        ("Error running script (call to f_5a): @user_script:4: WRONGTYPE Operation against a key", ForeignValue),
+        ("Error running script (call to f_5a): @user_script:26: user_script:26: bad data format", ForeignValue),
+        ("Error running script (call to f_5a): @user_script:1: @user_script: 1: -READONLY You can't", Unavailable),
+        ("MISCONF Errors writing to the AOF file script: 5a, on @user_script:4.", Unavailable),
+    ],
+)
+async def test_errors_about_a_value_are_told_apart_from_those_of_the_server(
+    text: str, expected: type[Exception]
+) -> None:
+    async def command() -> None:
+        raise ResponseError(text)
+
+    with pytest.raises(expected):
+        await _limited(command(), 1.0)
 
 
 async def test_malformed_messages_are_ignored(server: ValkeyServer) -> None:

@@ -36,6 +36,19 @@ def test_file_is_replaced_and_only_its_owner_can_read_it(disk: Disk, tmp_path: P
     assert (tmp_path / "lists").stat().st_mode & 0o777 == 0o700
 
 
+def test_directory_can_be_a_symbolic_link_as_with_dynamic_users_of_systemd(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "link").symlink_to("private")
+    disk = Disk(str(tmp_path / "link"))
+    disk.lock()
+    disk.write("a.list", b"new")
+    disk.append("b", b"more")
+
+    assert [disk.read(name, LIMIT) for name in ("a.list", "b")] == [b"new", b"more"]
+    assert {file.name for file in disk.list()} == {"a.list", "b", LOCK}
+    disk.unlock()
+
+
 def test_leftover_of_an_interrupted_write_is_replaced(disk: Disk, tmp_path: Path) -> None:
     (tmp_path / "lists" / "a.list.tmp").write_bytes(b"half")
     disk.write("a.list", b"whole")

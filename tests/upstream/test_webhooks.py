@@ -25,6 +25,7 @@ from tests.providers.server import Request
 pytestmark = pytest.mark.anyio
 
 SECRET = "whsec_" + base64.b64encode(b"fake-secret-of-a-webhook").decode()
+OTHER_SECRET = "whsec_" + base64.b64encode(b"fake-secret-after-rotation").decode()
 PATH = "/hooks/canary-of-the-url?token=canary"
 
 
@@ -224,6 +225,28 @@ async def test_a_reload_keeps_what_waits_for_receivers_that_are_still_there(cloc
         up.script = replies(b"")
         await clock.advance(6)
         await until(lambda: sender.outcomes["sent"] == 2)
+
+
+async def test_a_receiver_with_another_secret_gets_what_waits_in_the_same_order() -> None:
+    clock = FakeClock(time=time.time())
+    async with sending(replies(b"", 401), clock) as (sender, up):
+        sender.notify([change(1), change(2), change(3)])
+        await until(lambda: sender.outcomes["failed"] == 1)
+        up.script = replies(b"")
+        sender.configure([receiver("http://127.0.0.1:9"), receiver(up.url, secret=OTHER_SECRET)])
+        await until(lambda: sender.outcomes["sent"] == 3)
+
+        assert sender.outcomes["dropped"] == 0
+    assert [headers_of(request)["webhook-id"] for request in up.requests] == ["chg_1", "chg_1", "chg_2", "chg_3"]
+    Verifier(OTHER_SECRET).verify(up.requests[-1].body, dict(headers_of(up.requests[-1])))
+
+
+async def test_what_waits_is_dropped_if_the_receiver_does_not_want_it_any_more(clock: FakeClock) -> None:
+    async with sending(replies(b"", 500), clock) as (sender, up):
+        sender.notify([change(1), change(2)])
+        sender.configure([receiver(up.url, events=["provider_failing"])])
+
+        assert (sender.pending, sender.outcomes["dropped"]) == (0, 2)
 
 
 async def test_an_egress_proxy_is_used(clock: FakeClock) -> None:
