@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Sequence
+from typing import ClassVar
 from urllib.parse import parse_qsl, quote
 
 from proxy.access import Caller
@@ -44,9 +45,7 @@ class StoredCall(Call, frozen=True, kw_only=True):
     method: str
     parameters: Sequence[tuple[str, str]]
 
-    @property
-    def has_new_tokens(self) -> bool:
-        return False
+    has_new_tokens: ClassVar[bool] = False
 
     @property
     def path_of_ids(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
+from typing import ClassVar
 from urllib.parse import parse_qsl, quote
 
 from msgspec import Struct
@@ -47,15 +48,12 @@ class Call(Struct, frozen=True):
     """All headers of the caller, from which `forward_headers` selects."""
     query: str = ""
     """The query parameters that are forwarded, percent-encoded."""
+    has_new_tokens: ClassVar[bool] = True
+    """Whether the tokens that the response reports were not counted before."""
 
     @property
     def model(self) -> str:
         return self.body.model
-
-    @property
-    def has_new_tokens(self) -> bool:
-        """Whether the tokens that the response reports were not counted before."""
-        return True
 
     def own_text(self) -> Callable[[str], Cooperative[bool]]:
         """Return a function: whether the caller may have written an id, or what a provider derives it from.

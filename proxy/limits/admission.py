@@ -147,8 +147,13 @@ class Account(Struct, gc=False):
         for window in self.tokens:
             if window.due <= now:
                 window.advance(at)
-            if tokens > 0 or not window.has_forgotten(now - since, at):
+            if tokens > 0:
+                window.used += tokens
+            elif not window.has_forgotten(now - since, at):
                 window.add(tokens, at)
+        if tokens > 0:
+            for sliding in self.sliding_tokens:
+                sliding.record(tokens, at)
 
     def _reject(self, at: Moment, tokens: int) -> Admission:
         for calls in self.in_flight:
