@@ -52,7 +52,7 @@ class CountedLimits:
         self._clock = clock
         self._prefix = prefix
         self._process = secrets.token_hex(8)
-        self._calendar = Calendar(UTC)
+        self._at = Moment(Calendar(UTC))
         self._in_flight: Counter[str] = Counter()
         """Scope -> calls in progress of this process."""
         self._pending: dict[_Limit, Claim] = {}
@@ -71,7 +71,7 @@ class CountedLimits:
         return {"unsent": self._dropped.total}
 
     def configure(self, config: Config) -> None:
-        self._calendar = Calendar(zone_of(config.server.timezone))
+        self._at = Moment(Calendar(zone_of(config.server.timezone)))
         self.expect(config.server.workers)
 
     def expect(self, processes: int) -> None:
@@ -165,7 +165,7 @@ class CountedLimits:
     def _row(self, claim: Claim, index: int) -> _Row:
         amount = self._in_flight[claim.scope] if claim.kind == "concurrent" else claim.amount
         is_calendar = claim.unit not in SLIDING and claim.unit != ""
-        period = self._calendar.period(claim.unit, self._clock.time()).number if is_calendar else 0
+        period = self._at.calendar.period(claim.unit, self._clock.time()).number if is_calendar else 0
         return index, claim.kind, claim.unit, claim.limit, amount, period
 
     def _decision(self, claims: Sequence[Claim], reply: bytes) -> Decision | None:
@@ -180,8 +180,8 @@ class CountedLimits:
     def _usage(self, claim: Claim, used: int, wait: float, reset: float) -> Usage:
         if claim.unit in SLIDING or claim.unit == "":
             return Usage(used, wait, reset)
-        moment = Moment(self._calendar)
-        moment.set(0.0, self._clock.time())
+        moment = self._at
+        moment.set(self._clock.monotonic(), self._clock.time())
         window = CalendarWindow(claim.unit, claim.limit, moment.periods[claim.unit].number, used)
         window.advance(moment)
         free = claim.limit - (1 if claim.kind == "tokens" else claim.amount)
