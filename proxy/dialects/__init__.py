@@ -4,7 +4,7 @@ from proxy.dialects.diagnosis import no_valid_entries
 from proxy.dialects.dialect import RESERVED_FIELDS, Auth, Dialect, Paging, Setting, fill_template
 from proxy.dialects.duplicates import without_duplicates
 from proxy.dialects.entry_size import within_limits
-from proxy.dialects.error_body import ErrorBody, describe_body
+from proxy.dialects.error_body import ErrorBody, describe_body, rejects_key
 from proxy.dialects.fact_readers import NAMES as EXTRA_NAMES
 from proxy.dialects.identity import restore_collisions
 from proxy.dialects.page import Page, open_page, opening_page
@@ -40,6 +40,7 @@ __all__ = [
     "open_page",
     "opening_page",
     "read_entry",
+    "rejects_key",
     "require_own_id",
     "restore_collisions",
     "selected",

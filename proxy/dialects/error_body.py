@@ -25,6 +25,15 @@ _CHALLENGE = re.compile(
 )
 
 
+_REJECTED_KEY = re.compile(
+    r"\s*(?:(?:incorrect|invalid|expired|unknown) api[ -]?key"
+    r"|(?:the |this |your )?(?:provided )?api[ -]?key (?:is |was |has |has been )?"
+    r"(?:not valid|invalid|incorrect|expired|disabled|revoked|deactivated|suspended|blocked|reported as leaked))",
+    re.IGNORECASE,
+)
+"""How the messages of Gemini, xAI and others begin that reject an API key with the status and code of any request."""
+
+
 @dataclass(frozen=True)
 class ErrorBody:
     """The form of a body, and its explanation."""
@@ -40,6 +49,11 @@ class ErrorBody:
     @property
     def is_markup(self) -> bool:
         return self.form in ("HTML page", "XML document")
+
+
+def rejects_key(message: str) -> bool:
+    """Whether the message of an error reports that an API key is not accepted, whatever its status."""
+    return _REJECTED_KEY.match(message) is not None
 
 
 def describe_body(body: bytes) -> ErrorBody:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from proxy.dialects import rejects_key
 from proxy.inference.error_content import ErrorContent
 
 _REQUEST_CODES = frozenset(
@@ -42,11 +43,6 @@ _NO_CREDIT_WORDS = ("credit balance is too low", "used all available credits", "
 """Words in such errors of Anthropic, xAI and SiliconFlow, whose codes are also used for other errors."""
 _KEY_CODES = frozenset({"invalid_api_key", "invalidapikey", "api_key_invalid", "api_key_expired"})
 """Codes and types, in lower case, of an error for an API key that the provider rejects, which is handled like a 401."""
-_KEY_WORDS = re.compile(
-    r"(?:incorrect|invalid|expired) api[ -]?key|(?:the |your )?api[ -]?key (?:is |has )?(?:not valid|invalid|expired)",
-    re.IGNORECASE,
-)
-"""How the messages of such errors of Gemini and xAI begin, with the status and code of any invalid request."""
 _MISSING_MODEL_CODES = frozenset(
     {
         "model_not_found", "modelnotfound", "model_not_exist", "modelnotexist", "invalid_model", "unknown_model",
@@ -80,7 +76,7 @@ def meant_status(status: int, content: ErrorContent) -> int:
     codes = codes_of(content)
     if not _NO_CREDIT_CODES.isdisjoint(codes) or any(words in content.message.lower() for words in _NO_CREDIT_WORDS):
         return 402
-    if status in (400, 403) and (not _KEY_CODES.isdisjoint(codes) or _KEY_WORDS.match(content.message.strip())):
+    if status in (400, 403) and (not _KEY_CODES.isdisjoint(codes) or rejects_key(content.message)):
         return 401
     return status
 

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from proxy.dialects import ErrorBody, describe_body
+from proxy.dialects import ErrorBody, describe_body, rejects_key
 from proxy.errors import ListErrorKind, UpstreamError
 from proxy.upstream.redaction import redact
 from proxy.upstream.redirects import Requested, describe_redirect
@@ -101,8 +101,8 @@ def _describe(
     if _comes_from_elsewhere(response, content):
         hint = _BLOCKED[content.is_login or status == 401]
         return "blocked", f"blocked before the API (status {status}, {content.form}){quoted}; {hint}"
-    if status == 401:
-        return "unauthorized", f"authentication failed (401{quoted}): check the provider's {requested.credential}"
+    if status == 401 or (status == 400 and rejects_key(content.text)):
+        return "unauthorized", f"authentication failed ({status}{quoted}): check the provider's {requested.credential}"
     if status == 403:
         return "unauthorized", f"permission denied (403{quoted}){_permission_hint(content.text, requested)}"
     if status == 407:

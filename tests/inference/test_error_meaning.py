@@ -78,6 +78,8 @@ def test_any_other_error_about_the_request_does_not_fail_over(message: str) -> N
         (400, [{"error": {"code": 400, "message": "API key expired. Please renew it.", "status": "INVALID_ARGUMENT"}}]),
         (400, {"code": "Client specified an invalid argument", "error": "Incorrect API key provided: ab***yz."}),
         (403, {"code": "InvalidApiKey", "message": "no"}),
+        (403, {"error": {"message": "Your API key was reported as leaked.", "status": "PERMISSION_DENIED"}}),
+        (403, {"error": {"message": "This api key has been disabled"}}),
     ],
 )
 def test_a_rejected_api_key_is_a_401_with_any_status(status: int, payload: object) -> None:
