@@ -173,6 +173,17 @@ async def test_ids_in_the_response_to_a_long_request_belong_to_the_key_except_th
     assert statuses == [400, 200, 200, 200]
 
 
+async def test_ids_in_a_long_response_belong_to_the_key(fetch: FakeFetch, clock: FakeClock) -> None:
+    image = {"type": "image_generation_call", "id": "ig_1", "result": "A" * 700_000}
+    async with proxying(fetch, clock, replies({**RESPONSE, "output": [image, *ITEMS]})) as (served, _):
+        await sent(served, ALICE, input="x")
+        ids = ("resp_1", "ig_1", "msg_1", "resp_echo")
+        references = [{"input": [{"type": "item_reference", "id": each}]} for each in ids]
+        statuses = [(await sent(served, ALICE, **each)).status_code for each in references]
+
+    assert statuses == [200, 200, 200, 400]
+
+
 async def test_ids_that_a_caller_without_a_key_received_cannot_be_referenced(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
