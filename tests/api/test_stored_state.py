@@ -178,8 +178,9 @@ async def test_ids_in_a_long_response_belong_to_the_key(fetch: FakeFetch, clock:
     async with proxying(fetch, clock, replies({**RESPONSE, "output": [image, *ITEMS]})) as (served, _):
         await sent(served, ALICE, input="x")
         ids = ("resp_1", "ig_1", "msg_1", "resp_echo")
-        references = [{"input": [{"type": "item_reference", "id": each}]} for each in ids]
-        statuses = [(await sent(served, ALICE, **each)).status_code for each in references]
+        statuses = [
+            (await sent(served, ALICE, input=[{"type": "item_reference", "id": each}])).status_code for each in ids
+        ]
 
     assert statuses == [200, 200, 200, 400]
 

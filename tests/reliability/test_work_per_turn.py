@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from proxy import decoding
 from proxy.asgi import Header
 from proxy.inference.deadline import CallScope, DeadlineTimer
 from proxy.inference.error_redaction import Redaction
+from proxy.inference.response import event_stream
 from proxy.inference.response.client import ClientResponse
 from proxy.inference.response.content import content_of
+from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.response.event_stream import EventStreamRenamer
 from proxy.inference.response.ids import IdReader
 from proxy.upstream.exchange import Exchange
@@ -271,6 +274,23 @@ def test_a_wide_event_is_passed_on_before_its_end() -> None:
     for at, passed in zip(range(0, len(event), 4096), out, strict=True):
         held += len(event[at : at + 4096]) - len(passed)
         assert held <= PIECE + 4096
+
+
+def test_a_long_line_of_a_virtual_model_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    original = decoding.count_values
+
+    def count_values(part: bytes) -> int:
+        counted.append(len(part))
+        return original(part)
+
+    monkeypatch.setattr(event_stream, "count_values", count_values)
+    event = b'data: {"model":"own","x":"%b"}\n\n' % (b"x" * 500_000)
+    events = EventStreamRenamer(None, "m", error_texts=ErrorTexts(Redaction([], [], {"m": "own"})))
+    out = [events.feed(event[at : at + 2048]) for at in range(0, len(event), 2048)]
+
+    assert b"".join(out) == event.replace(b"own", b"m")
+    assert 400_000 < sum(counted) < 600_000
 
 
 def test_a_long_event_is_read_unless_it_has_very_many_values() -> None:

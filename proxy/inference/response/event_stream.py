@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from proxy.decoding import MANY_VALUES, count_values, has_many_values
+from proxy.decoding import MANY_VALUES, count_values
 from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.response.events import (
     BLANK_LINES,
@@ -56,6 +56,7 @@ class EventStreamRenamer:
         self._fields = fields
         self._lines = _LineRenamer(own_id, public_id, fields)
         self._unfinished = bytearray()  # the beginning of the last line
+        self._counted = self._values = 0  # bytes of it, and values in them
         self._open = bytearray()  # whole lines of the last event, if they need its next lines
         self._long_line: JsonStreamRenamer | LongError | None = None  # the last line, if it is too long to be held
         self._long_name = ""  # of the event with this line
@@ -82,6 +83,7 @@ class EventStreamRenamer:
             lines = bytes(self._open + self._unfinished)
             self._open.clear()
             self._unfinished.clear()
+            self._counted = self._values = 0
             out = self._read_lines(lines)
         return self._sent(out) if self._renames else b""
 
@@ -98,9 +100,13 @@ class EventStreamRenamer:
     def _is_too_long(self) -> bool:
         """Whether the unfinished line is not held. Lines with errors to redact are, unless they have many values."""
         size = len(self._unfinished)
-        if self._error_texts and size <= _MAX_READ:
-            return size > _MAX_LINE and has_many_values(self._unfinished)
-        return size > _MAX_LINE
+        if size <= _MAX_LINE:
+            return False
+        if self._error_texts is None or size > _MAX_READ:
+            return True
+        self._values += count_values(self._unfinished[self._counted :])
+        self._counted = size
+        return self._values > MANY_VALUES
 
     def _read_lines(self, lines: bytes) -> bytes:
         """Read whole lines, in which every object is whole, and return them renamed."""
@@ -121,6 +127,7 @@ class EventStreamRenamer:
             return b""
         lines = bytes(self._unfinished) + chunk[:end]
         self._unfinished = bytearray(chunk[end:])
+        self._counted = self._values = 0
         return lines
 
     def _without_open_event(self, lines: bytes) -> bytes:
@@ -148,6 +155,7 @@ class EventStreamRenamer:
         self._keep_long_text(self._open + line)
         self._open = bytearray()
         self._unfinished.clear()
+        self._counted = self._values = 0
         data = OBJECT_LINE.match(line)
         start = data.end() if data else 0
         if self._error_texts and is_error(self._long_name, line[start:]):
