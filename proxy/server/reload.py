@@ -26,6 +26,9 @@ POLL_SECONDS = 1.0
 """Seconds between two checks of the files."""
 _MAX_LOGGED = 20
 """Problems of one configuration, names of one change."""
+_SIGHUP = "SIGHUP: "
+"""The cause of a reload."""
+_RESTART = "a restart only"
 
 _log = logging.getLogger("models_proxy")
 
@@ -70,7 +73,7 @@ class Reloader:
         config = current()
         self._first = Config(config.server, config.merge, (), (), store=config.store, tracing=config.tracing)
         """What is compared to find what needs a restart."""
-        self._applied_by = "a restart only"
+        self._applied_by = _RESTART
         self.watches = True
         """Whether the files of the configuration are polled; otherwise another process does that, see `apply`."""
         self.on_result: Callable[[], None] = lambda: None
@@ -163,7 +166,7 @@ class Reloader:
         if reason := self._disabled:
             _log.warning("SIGHUP ignored: %s", reason)
         elif self._next is None:
-            self._begin("SIGHUP: ")
+            self._begin(_SIGHUP)
 
     @property
     def _disabled(self) -> str:
@@ -255,7 +258,7 @@ class Reloader:
         _log.info(
             "%sconfiguration reloaded: generation %s; %s", cause, reloads.generation, printable(str(loaded.changes))
         )
-        self._log_warnings(before, loaded.config)
+        self._log_warnings(before, loaded.config, is_applied=cause == _SIGHUP and self._applied_by != _RESTART)
 
     def _log_problems(self, problems: Sequence[str], cause: str) -> None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -266,11 +269,12 @@ class Reloader:
         if len(problems) > _MAX_LOGGED:
             _log.error("  and %d more problems", len(problems) - _MAX_LOGGED)
 
-    def _log_warnings(self, before: Config, after: Config) -> None:
+    def _log_warnings(self, before: Config, after: Config, *, is_applied: bool) -> None:
+        """`is_applied`: new processes are started with what needs a restart."""
         for warning in after.warnings:
             if warning not in before.warnings:
                 _log.warning("configuration: %s", printable(warning))
         needed = restart_needed(self._first, after)
-        if needed and needed != self._reloads.restart_needed:
+        if needed and needed != self._reloads.restart_needed and not is_applied:
             _log.warning("%s: changed, but applied by %s", ", ".join(needed), self._applied_by)
         self._reloads.restart_needed = needed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.api.workers import Subject
 from proxy.limits.claims import Claim, Usage
@@ -107,6 +108,11 @@ class State(Struct, array_like=True, tag=True):
     last_failure: float | None
     problems: tuple[str, ...]
     restart_needed: tuple[str, ...]
+
+    @property
+    def after_restart(self) -> State:
+        """The state in new processes, which use the current configuration."""
+        return replace(self, restart_needed=())
 
 
 class ReloadAll(Struct, array_like=True, tag=True):

@@ -312,6 +312,7 @@ class Supervisor:
         except (CannotListen, OSError) as error:
             _log.error("workers not replaced: %s", error)
             return
+        self._state = self._state and self._state.after_restart
         _log.info("replacing %d workers by %d", len(self._fleet.old), wanted.workers)
 
     def _continue_rolling(self) -> None:

@@ -264,6 +264,25 @@ def test_an_administrator_gets_the_result_when_all_workers_have_reloaded(config:
         assert process.stop() == 0
 
 
+def restart_needed(url: str) -> list[list[str]]:
+    """Those that the workers report: with 20 connections none is left out."""
+    shown = [get(url, "/health", {"Authorization": f"Bearer {KEY}"})[1]["configuration"] for _ in range(20)]
+    return [each["restart_needed"] for each in shown]
+
+
+def test_sighup_applies_what_needs_a_restart_and_nothing_reports_it_any_more(config: Path) -> None:
+    with processes.serving(config, ADMIN + text(2)) as process:
+        url = process.url
+        before = children(process.pid)
+        config.write_text(ADMIN + text(3), encoding="utf-8")
+        until(lambda: restart_needed(url) == [["server.workers"]] * 20)
+        process.line(process.err, "server.workers: changed, but applied by SIGHUP or a restart only")
+        process.send(signal.SIGHUP)
+        until(lambda: len(children(process.pid) - before) == 3 and not children(process.pid) & before)
+
+        until(lambda: restart_needed(url) == [[]] * 20)
+
+
 def test_sighup_replaces_the_workers_for_what_needs_other_processes(config: Path) -> None:
     with processes.serving(config, text(2)) as process:
         url = process.url
@@ -274,6 +293,7 @@ def test_sighup_replaces_the_workers_for_what_needs_other_processes(config: Path
             process.line(process.err, "replacing 2 workers by 3")
             until(lambda: len(children(process.pid) - before) == 3 and not children(process.pid) & before)
         assert set(load.results) == {"200"}
+        assert not [line for line in process.err if "a restart only" in line]
         config.write_text(text(2, "our-own-14b"), encoding="utf-8")
         with Load(url) as load:
             process.send(signal.SIGHUP)
