@@ -115,11 +115,12 @@ def only_error(body: bytes) -> ErrorContent | None:
 
 def _may_be_error(body: bytes) -> bool:
     """A quick test: it is made for every response."""
+    has_item = body.find(b"[{", 0, _FIRST_ITEM) >= 0
+    if has_item and body.startswith(b'{"id"'):  # nearly all answers
+        return False
     if _ERROR_FIRST.match(body):
         return len(body) <= MAX_BYTES
-    if body.find(b"[{", 0, _FIRST_ITEM) >= 0 or len(body) > _MAX_OTHER:  # nearly all answers
-        return False
-    return _ERROR_MEMBER.search(body) is not None
+    return not has_item and len(body) <= _MAX_OTHER and _ERROR_MEMBER.search(body) is not None
 
 
 def _of_json(payload: Any, body: bytes) -> ErrorContent:
