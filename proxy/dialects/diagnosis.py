@@ -85,7 +85,8 @@ def _is_failure(code: object) -> bool:
 
 # Fields with an error message, at any depth. The first with a text wins.
 _MESSAGES = ("error", "message", "error_msg", "detail", "errors", "msg", "reason", "title", "base_resp", "status_msg",
-             "code")  # fmt: skip
+             "Error", "Message", "error_message", "errorMessage", "errmsg", "err_msg", "fault", "faultstring",
+             "error_description", "description", "details", "exception", "code")  # fmt: skip
 
 
 def message_in(payload: object, levels: int = 5) -> str:
@@ -93,7 +94,7 @@ def message_in(payload: object, levels: int = 5) -> str:
     if isinstance(payload, str):
         return payload
     if isinstance(payload, dict):
-        payload = [payload.get(name) for name in _MESSAGES]
+        payload = [payload[name] for name in _MESSAGES if name in payload]
     if not isinstance(payload, list) or not levels:
         return ""
     return next((text for text in (message_in(inner, levels - 1) for inner in payload[:20]) if text), "")

@@ -46,6 +46,7 @@ _USELESS_RETRIES = frozenset({"insufficient_quota", "billing_hard_limit_reached"
 _MAX_LOGGED = 4 * 1024  # characters of a message that are redacted for the log, which contains fewer
 _TRIP = frozenset({502, 503, 504, 529})
 """Statuses that trip the circuit breaker. Not 500: a single caller can cause it, and would block all others."""
+_MAX_TEXT = 2048  # bytes of an object without a known message
 _UNREACHED = frozenset({521, 522, 523, 525, 526, 530})
 """Statuses of Cloudflare: it has no connection to the provider's server, which received nothing."""
 _AUTH_FAILED = frozenset({401, 403})
@@ -248,8 +249,10 @@ def relay_error(response: ErrorResponse, content: ErrorContent, redaction: Redac
     A JSON object is relayed byte for byte if nothing in it must be redacted. Of any other body, the message is relayed.
     """
     status = response.status
-    message = redaction.text(content.message) or _no_words(status, response.retry_after)
     body = b"" if content.payload is None else _redacted_body(content, redaction)
+    # Formats that cannot relay the object show its text rather than nothing.
+    text = body[:_MAX_TEXT].decode(errors="replace") if content.payload else ""
+    message = redaction.text(content.message) or text or _no_words(status, response.retry_after)
     error = RelayedError(status, message, body=body, retry_after=response.retry_after)
     if status == 429:
         error.type, error.code = "rate_limit_error", "rate_limit_exceeded"

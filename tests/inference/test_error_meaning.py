@@ -103,6 +103,22 @@ def test_an_error_with_any_other_status_4xx_is_relayed_if_it_has_a_message(statu
     assert (type(silent), silent.status) == (ProviderRejected, 502)
 
 
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ({"Message": "too long"}, "too long"),
+        ({"Error": {"Code": "ValidationException", "Message": "too long"}}, "too long"),
+        ({"errorMessage": "too long"}, "too long"),
+        ({"fault": {"faultstring": "too long", "detail": {"errorcode": "x"}}}, "too long"),
+        ({"error": {"details": "too long"}}, "too long"),
+        ({"info": "too long"}, '{"info":"too long"}'),
+        ({"info": "x" * 3000}, '{"info":"' + "x" * (2048 - 9)),
+    ],
+)
+def test_an_error_about_the_request_has_a_message_whatever_its_fields(payload: object, message: str) -> None:
+    assert verdict_on(400, payload).error.message == message
+
+
 @pytest.mark.parametrize("status", [401, 402, 403, 405, 407, 408])
 def test_an_error_about_the_proxy_is_not_relayed(status: int) -> None:
     error: ApiError = verdict_on(status, {"error": {"message": "for the operator"}}).error
