@@ -21,6 +21,8 @@ _FORMS = (
 def _is_path(text: str) -> str:
     if "\0" in text:
         raise ValueError("must be the path of a directory")
+    if text.startswith("~"):
+        raise ValueError("must be the path of a directory without `~`, which is not replaced; write ${HOME}")
     return no_secret(text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from proxy.config.addresses import Url
 from proxy.config.fields import NotEmpty, Sendable, SentHeader, Settings
@@ -22,10 +22,16 @@ def _share(value: object) -> float:
     return share
 
 
+def _base_url(url: str) -> str:
+    if url.rstrip("/").endswith("/v1/traces"):
+        raise ValueError("must not end in /v1/traces, which is added to it")
+    return url
+
+
 class Tracing(Settings):
     """The section `tracing`. Off without `endpoint`."""
 
-    endpoint: Url | None = None
+    endpoint: Annotated[Url, AfterValidator(_base_url)] | None = None
     """The base URL of a collector that accepts OTLP over HTTP; `/v1/traces` is added."""
     headers: Mapping[SentHeader, Sendable] = Field(default_factory=dict)
     ca_file: NotEmpty | None = None

@@ -111,9 +111,7 @@ class ForwardedCall:
     @property
     def further_headers(self) -> Sequence[Header]:
         """The headers that the provider's `forward_headers` selects, and the dates at which the model is retired."""
-        dates = retirement_headers(self._candidate.offer.entry)
-        further = _further_headers(self.response, self.provider)
-        return (*(header for header in further if header[0] not in RETIREMENT), *dates) if dates else further
+        return _further_headers(self.response, self.provider, self._candidate)
 
     def finish(self, outcome: Outcome, tokens: Tokens) -> None:
         """Release the circuit, count the call, and log a failure. The rest of an incomplete response is discarded."""
@@ -150,7 +148,7 @@ def error_response(
         status,
         body,
         response.raw_headers,
-        _further_headers(response, provider),
+        _further_headers(response, provider, candidate),
         response.retry_after(clock.time()),
         response.request_id,
         response.secrets,
@@ -161,7 +159,14 @@ def error_response(
     )
 
 
-def _further_headers(response: UpstreamResponse, provider: Provider) -> Sequence[Header]:
+def _further_headers(response: UpstreamResponse, provider: Provider, candidate: Candidate) -> Sequence[Header]:
+    """Also of an error: the provider may have shut the model down already."""
+    further = _selected_headers(response, provider)
+    dates = retirement_headers(candidate.offer.entry)
+    return (*(header for header in further if header[0] not in RETIREMENT), *dates) if dates else further
+
+
+def _selected_headers(response: UpstreamResponse, provider: Provider) -> Sequence[Header]:
     if provider.forwards is None:
         return ()
     secrets = (*response.secrets, *response.credentials)

@@ -39,7 +39,7 @@ class ErrorResponse(Struct, frozen=True):
     """As it was sent, and as much as was read."""
     headers: Sequence[Header] = ()
     further_headers: Sequence[Header] = ()
-    """Those that the provider's `forward_headers` selects."""
+    """Those that the provider's `forward_headers` selects, and the dates at which the model is retired."""
     retry_after: float | None = None
     """Seconds."""
     request_id: str = ""

@@ -17,7 +17,6 @@ EXPECTED = ("@1790000000", "Fri, 15 Jan 2027 08:00:00 GMT")
 
 
 def dates(response: httpx.Response) -> tuple[str | None, str | None]:
-    assert response.status_code == 200
     return response.headers.get("deprecation"), response.headers.get("sunset")
 
 
@@ -39,6 +38,21 @@ async def test_a_call_has_the_dates_of_the_offer_that_is_called(
         bodies: list[dict[str, object]] = [{"model": model, "messages": [], "stream": stream} for model in ("m", "b/m")]
         called, other = [await served.client.post("/v1/chat/completions", json=body, headers=ALICES) for body in bodies]
 
+    assert (dates(called), dates(other)) == (EXPECTED, (None, None))
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 503])
+async def test_an_error_of_the_provider_has_the_dates_because_the_model_may_be_gone(
+    status: int, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    script = replies({"error": {"message": "the model was shut down"}}, status)
+    async with calling(fetch, clock, script, more=DATES) as (served, _):
+        called, other = [
+            await served.client.post("/v1/chat/completions", json={"model": model, "messages": []}, headers=ALICES)
+            for model in ("m", "n")
+        ]
+
+    assert called.status_code >= 400
     assert (dates(called), dates(other)) == (EXPECTED, (None, None))
 
 

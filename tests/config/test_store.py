@@ -36,6 +36,14 @@ def test_nothing_is_shared_by_default() -> None:
     assert StoreSettings().valkey is None
 
 
+def test_a_directory_in_the_home_of_a_user_is_written_with_a_variable() -> None:
+    (problem,) = problems("directory: ~/models-proxy")
+
+    assert problem.startswith(
+        "store.directory: must be the path of a directory without `~`, which is not replaced; write ${HOME}"
+    )
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -17,3 +17,10 @@ def test_anything_else_is_a_problem(written: str) -> None:
     (problem,) = problems_of(f"tracing: {{sample: {written}}}\n{PROVIDER}")
 
     assert "tracing.sample: must be a number from 0 to 1" in problem
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:4318/v1/traces", "https://otel.example.com/x/v1/traces/"])
+def test_an_endpoint_with_the_path_of_traces_is_a_problem(endpoint: str) -> None:
+    (problem,) = problems_of(f"tracing: {{endpoint: '{endpoint}'}}\n{PROVIDER}")
+
+    assert "tracing.endpoint: must not end in /v1/traces, which is added to it" in problem
