@@ -120,11 +120,12 @@ def _print(text: str) -> None:
 
 
 def preload() -> None:
-    """Import what calls need before the workers are started, so that they share its memory."""
+    """Import what calls need before the workers are started: they share its memory, and how to recognize each other."""
     import proxy.api.collector
     import proxy.api.inference
     import proxy.api.responses
     import proxy.inference.failover
+    import proxy.store.disk
     import proxy.upstream.calls  # noqa: F401
 
 

@@ -10,6 +10,7 @@ from proxy.store.disk import DirectoryLocked
 
 FIRST_RETRY, MAX_RETRY = 5.0, 300.0
 """Seconds until the directory is used again after a fault, doubled with each further one."""
+_LOCKED = "another process uses the directory"
 
 _log = logging.getLogger("models_proxy")
 
@@ -26,6 +27,8 @@ class DirectoryFaults:
         """Why it is not used at the moment, "" if it is."""
         self.is_locked = False
         """Whether the last fault was that another process uses the directory."""
+        self._is_foreign = False
+        """Whether it was another server. It counts from the second time on: a lock is marked after it was acquired."""
         self._number = 0
         """Consecutive faults. Those before `_next_at` are not counted: several parts of the server write."""
         self._next_at = float("-inf")
@@ -44,10 +47,13 @@ class DirectoryFaults:
             self._next_at = self._clock.monotonic() + self.retry_seconds
         self._works.clear()
         self.is_locked = isinstance(error, DirectoryLocked)
+        was_foreign, self._is_foreign = self._is_foreign, isinstance(error, DirectoryLocked) and not error.is_sibling
         if not self.is_locked:
             self.report(error.strerror or type(error).__name__)
-        elif not self._is_shared:
-            self.report("another process uses the directory", "this one does not write to it until that one has ended")
+        elif not self._is_shared or (was_foreign and self._is_foreign):
+            self.report(_LOCKED, "this one does not write to it until that one has ended")
+        elif not self._is_foreign and self.problem == _LOCKED:
+            self.problem = ""
 
     def report(self, problem: str, effect: str = "lists are kept in memory only until that is fixed") -> None:
         if problem != self.problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,10 +17,15 @@ LOCK = "lock"
 _TEMPORARY = ".tmp"
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _PRIVATE = 0o600
+_SERVER = secrets.token_hex(8).encode()
+"""Identifies this server, whose workers are forked after the import of this module. Lock files contain it."""
 
 
 class DirectoryLocked(OSError):
     """Another process uses the directory."""
+
+    is_sibling = False
+    """Whether that is, as far as is known, another worker of this server."""
 
 
 class FileInfo(NamedTuple):
@@ -72,12 +78,17 @@ class Disk:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            locked = DirectoryLocked(error.errno, "another process uses the directory")
+            with suppress(OSError):
+                locked.is_sibling = os.pread(number, len(_SERVER), 0) in (_SERVER, b"")
             os.close(number)
-            raise DirectoryLocked(error.errno, "another process uses the directory") from None
+            raise locked from None
         except BaseException:
             os.close(number)
             raise
         self._lock = number
+        with suppress(OSError):  # a full disk
+            os.pwrite(number, _SERVER, 0)
 
     def unlock(self) -> None:
         if self._lock is not None:

@@ -247,7 +247,8 @@ async def test_workers_of_one_server_share_the_directory_without_a_warning(
     fetch: FakeFetch, clock: FakeClock, files: FakeFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
     locked = ReadOnly(clock)
-    locked.fault = DirectoryLocked(errno.EAGAIN, "locked")
+    locked.fault = error = DirectoryLocked(errno.EAGAIN, "locked")
+    error.is_sibling = True
     directory = ListDirectory(
         "/lists", locked, FakeThread().submit, clock, lambda: config_of(ONE).providers, is_shared=True
     )

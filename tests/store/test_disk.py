@@ -110,6 +110,17 @@ def test_only_one_process_locks_the_directory(disk: Disk, tmp_path: Path) -> Non
     other.unlock()
 
 
+def test_lock_of_another_worker_is_told_apart_from_that_of_another_server(disk: Disk, tmp_path: Path) -> None:
+    other = Disk(str(tmp_path / "lists"))
+
+    with pytest.raises(DirectoryLocked) as of_worker:
+        other.lock()
+    (tmp_path / "lists" / LOCK).write_bytes(b"another server..")
+    with pytest.raises(DirectoryLocked) as of_server:
+        other.lock()
+    assert (of_worker.value.is_sibling, of_server.value.is_sibling) == (True, False)
+
+
 def test_directory_that_was_removed_is_created_and_locked_again(disk: Disk, tmp_path: Path) -> None:
     disk.lock()
     os.unlink(tmp_path / "lists" / LOCK)
