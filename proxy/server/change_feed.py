@@ -25,7 +25,9 @@ from proxy.telemetry.changes import MAX_TEXT, Change, Feed, Part, decoded, encod
 from proxy.telemetry.events import CircuitChange, ListReport, Observer
 
 TICK_SECONDS = 5.0
-"""Seconds between two writes to the directory, and two reads of the shared feed: its messages can be lost."""
+"""Seconds between two reads of the shared feed, whose messages can be lost; and until the directory has a change."""
+WRITE_SECONDS = 1.0
+"""Minimum seconds between two writes after changes."""
 RESTORE_SECONDS = STOP_SECONDS = 2.0
 """Seconds for which the start waits for the earlier feed, and the end of the process for the last changes."""
 KEPT_SECONDS = 30 * 86_400.0
@@ -58,6 +60,8 @@ class ChangeFeed(Observer):
         """The feed that is shown."""
         self._pending: deque[Cooperative[Sequence[Change]]] = deque(maxlen=_MAX_PENDING)
         self._wakes = asyncio.Event()
+        self._write_at = float("-inf")
+        """Monotonic seconds before which only ticks write."""
         self.on_recorded: Callable[[Sequence[Change]], None] = lambda changes: None
         """Called with the changes that this process has recorded."""
 
@@ -150,6 +154,10 @@ class ChangeFeed(Observer):
             await self._wakes.wait()
             self._wakes.clear()
             await self._try_to_record()
+            if self._stored and self._clock.monotonic() >= self._write_at:
+                # Soon: a list is on the disk at once, and its next comparison does not find what is lost with a crash.
+                self._write_at = self._clock.monotonic() + WRITE_SECONDS
+                await self._stored.write(self.current)
 
     async def _try_to_record(self) -> None:
         try:
@@ -233,3 +241,4 @@ class ChangeFeed(Observer):
         self.current, _ = synced.extended(self._unshared, self._clock.time())
         if self._stored:
             self._stored.changed = True
+            self._wakes.set()

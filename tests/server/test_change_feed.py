@@ -164,6 +164,22 @@ async def test_a_restart_keeps_the_feed(clock: FakeClock) -> None:
         assert feed.current.changes == before.changes
 
 
+async def test_a_change_is_on_the_disk_at_once_and_further_ones_after_some_seconds(clock: FakeClock) -> None:
+    files = FakeFiles(clock)
+    async with feed_in(files, clock) as feed:
+        await clock.advance(1.5)
+        before = files.written.count(FILE)
+        counts = []
+        for provider in ("a", "b", "c"):
+            opens(feed, provider)
+            await run_pending_tasks()
+            counts.append(files.written.count(FILE) - before)
+        await clock.advance(5)
+
+        assert counts == [1, 1, 1]
+        assert files.written.count(FILE) - before == 2
+
+
 async def test_differences_to_the_list_before_a_restart_are_recorded(clock: FakeClock, tmp_path: object) -> None:
     text = f"store: {{directory: '{tmp_path}'}}\n{ONE}"
     for models in (["m", "n"], ["n", "o"]):
