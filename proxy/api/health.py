@@ -12,7 +12,7 @@ from proxy.access import Caller
 from proxy.api.http import json_response
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
-from proxy.api.workers import Condition, Workers, merged, merged_calls, packed_calls
+from proxy.api.workers import Condition, Workers, merged, merged_calls, merged_directories, packed_calls
 from proxy.asgi import Handler, RawResponse, Receive, Send
 from proxy.catalog.bundled import bundled
 from proxy.config import Config
@@ -106,7 +106,7 @@ class Health:
     def condition(self) -> Condition:
         """The condition of this process, for the others."""
         calls = {name: calls._replace(in_flight=0, queued=0) for name, calls in self.calls_of_this().items()}
-        return Condition(self._is_ready(), calls)
+        return Condition(self._is_ready(), calls, _directory_in(self._further()))
 
     def _missing_lists(self) -> list[str] | None:
         """Return the providers without a list because of which the proxy is not ready, None if it is ready.
@@ -191,7 +191,7 @@ class Health:
         }
         if self._has_bundled_facts:
             payload["facts"] = _facts(self._store.clock.time())
-        payload.update(self._further())
+        payload.update(self._further_of_all())
         if generations is not None:
             payload["workers"] = [
                 {"worker": number, "generation": generations[number]} for number in sorted(generations)
@@ -201,6 +201,14 @@ class Health:
             {"name": skipped.name, "state": skipped.state, "reason": skipped.reason} for skipped in self._skipped
         ]
         return payload
+
+    def _further_of_all(self) -> Mapping[str, Any]:
+        further = self._further()
+        own, others = _directory_in(further), self._workers.others if self._workers else ()
+        if own is None or not others:
+            return further
+        states = [own, *(other.directory for other in others if other.directory)]
+        return {**further, "store": {**further["store"], "directory": merged_directories(states)}}
 
     def _status_of_lists(self, reports: list[Report]) -> Status:
         # During the first refreshes requests for the list wait instead of failing.
@@ -250,6 +258,11 @@ class Health:
             "consecutive_failures": report.failures,
             "dropped_entries": dict(report.result.dropped) if report.result else {},
         }
+
+
+def _directory_in(further: Mapping[str, Any]) -> Mapping[str, str | int] | None:
+    directory: Mapping[str, str | int] | None = further.get("store", {}).get("directory")
+    return directory
 
 
 def _error(error: UpstreamError) -> dict[str, str]:

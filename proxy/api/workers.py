@@ -32,6 +32,8 @@ class Condition(msgspec.Struct, frozen=True, array_like=True):
     is_ready: bool
     calls: Mapping[str, Calls]
     """By provider."""
+    directory: Mapping[str, str | int] | None = None
+    """The state of `store.directory`."""
 
 
 class Workers(Protocol):
@@ -49,6 +51,14 @@ class Workers(Protocol):
     async def usage(self, query: bytes) -> Sequence[bytes]:
         """The answers to a query of usage (`telemetry.usage_query`), also of this process; none after a failure."""
         ...
+
+
+def merged_directories(states: Sequence[Mapping[str, str | int]]) -> Mapping[str, str | int]:
+    """The state of `store.directory` in all processes: the sums, and the problem of the one that writes."""
+    own = states[0]
+    totals = {name: sum(int(each[name]) for each in states) for name, value in own.items() if isinstance(value, int)}
+    problem = next((each["problem"] for each in states if each["problem"]), "")
+    return {**own, "problem": problem, **totals}
 
 
 def packed_calls(calls: Mapping[str, Calls]) -> bytes:

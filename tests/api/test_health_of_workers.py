@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from proxy.api.workers import Condition, OfWorkers, Subject, packed_calls
+from proxy.config.store import StoreSettings
 from proxy.states import Calls, OpenCircuit
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started
 
@@ -36,6 +39,13 @@ class Others:
     async def values(self, subject: Subject, own: bytes) -> OfWorkers:
         assert subject == "calls", "what health asks for"
         return OfWorkers([own, *self._parts], {1: "one", 2: "other"})
+
+
+class OthersWithUsage(Others):
+    """Usage, which is kept with a directory, is not known."""
+
+    async def usage(self, query: bytes) -> Sequence[bytes]:
+        return ()
 
 
 async def test_one_process_with_lists_is_enough(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -69,6 +79,26 @@ async def test_the_status_of_health_is_that_of_all_processes(fetch: FakeFetch, c
     assert (anonymous.status, anonymous.json) == (200, {"status": "degraded"})
     assert (admin.json["status"], admin.json["providers"][0]["calls"]) == ("degraded", "degraded")
     assert (well.status, well.json) == (200, {"status": "ok"})
+
+
+async def test_the_state_of_the_directory_is_that_of_all_processes(
+    fetch: FakeFetch, clock: FakeClock, tmp_path: Path
+) -> None:
+    fetch.lists("a", "m")
+    writer: dict[str, str | int] = {"problem": "No space left on device", "writes": 7, "failed_writes": 2}
+    others = OthersWithUsage()
+    config = replace(CONFIG, store=StoreSettings(directory=str(tmp_path)))
+    async with started(config, fetch, clock, others) as app:
+        alone = app.deployment.health.condition.directory
+        others.others = [Condition(True, {}, {**writer, "ignored_files": 1}), Condition(True, {})]
+        shown = (await reply_to(app, "/health", ADMINS)).json["store"]["directory"]
+
+    assert alone is not None
+    assert alone["path"] == str(tmp_path)
+    assert shown["path"] == str(tmp_path)
+    assert shown["problem"] == "No space left on device"
+    assert (shown["failed_writes"], shown["ignored_files"]) == (2, 1)
+    assert shown["writes"] >= 7
 
 
 async def test_a_condition_has_the_states_of_calls_without_their_number(fetch: FakeFetch, clock: FakeClock) -> None:
