@@ -54,7 +54,10 @@ def main() -> None:
 
 
 def _rows_of_formats() -> list[list[str]]:
-    """Requests that are answered with 304, so that the lengths of the lists do not count."""
+    """Requests that are answered with 304, so that the lengths of the lists do not count.
+
+    "of OpenAI's" compares CPU directly: the noise of the bare application would be added to that of both.
+    """
     with ExitStack() as stack:
         where = Path(stack.enter_context(folder()))
         lines = [f"{line[:-1]}, speaks: [openai, anthropic, gemini, ollama]}}" for line in _lines(stack)]
@@ -67,16 +70,16 @@ def _rows_of_formats() -> list[list[str]]:
         targets += [(reference, f"/{name}", headers) for name, (_, headers) in requests.items()]
         costs = [medians(runs).cpu_us for runs in _in_turn(targets, CONNECTIONS[-1])]
     pairs = {name: (costs[n], costs[n + len(LISTS)]) for n, name in enumerate(LISTS)}
-    of_openai = pairs["openai"][0] / pairs["openai"][1]
+    openai = pairs["openai"][0]
     return [
         [
             name,
             f"{ours_:.1f}",
             f"{bare_:.1f}",
             f"{ours_ / bare_:.2f}",
-            f"{ours_ / bare_ / of_openai:.2f}",
+            f"{ours_ / openai:.2f}",
             f"<= {OF_OPENAI}",
-            verdict(ours_ / bare_ / of_openai <= OF_OPENAI),
+            verdict(ours_ / openai <= OF_OPENAI),
         ]
         for name, (ours_, bare_) in pairs.items()
     ]
