@@ -5,7 +5,7 @@ It does not import asyncio, because pure packages use it.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
@@ -15,6 +15,16 @@ Cooperative = Generator[None, None, T]
 
 BATCH_SIZE = 50
 """Models per step: so small that 50 computations can take a step in the same iteration of the event loop."""
+
+
+class _NextTurn:
+    """Awaiting it yields to the event loop once, as `asyncio.sleep(0)` does."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+NEXT_TURN = _NextTurn()
 
 
 def batched(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
@@ -34,22 +44,15 @@ def run_now(work: Cooperative[T]) -> T:
             return result
 
 
-async def run_yielding(work: Cooperative[T]) -> T:
-    """Run the computation, yielding to the event loop between its steps, and return its result."""
+async def run_yielding(work: Cooperative[T], pause: Callable[[], Awaitable[None]] = lambda: NEXT_TURN) -> T:
+    """Run the computation, with a pause between its steps, and return its result.
+
+    `pause`: yields to the event loop at least once.
+    """
     while True:
         try:
             next(work)
         except StopIteration as done:
             result: T = done.value
             return result
-        await NEXT_TURN
-
-
-class _NextTurn:
-    """Awaiting it yields to the event loop once, as `asyncio.sleep(0)` does."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
-
-
-NEXT_TURN = _NextTurn()
+        await pause()

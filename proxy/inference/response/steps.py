@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
-from proxy.cooperative import Cooperative
+from proxy.cooperative import Cooperative, run_yielding
 from proxy.errors import UpstreamError
 from proxy.inference.deadline import CallScope, DeadlineExceeded
 from proxy.inference.response.reader import error_of
@@ -28,13 +29,7 @@ async def next_turn(scope: CallScope) -> None:
 
 async def in_turns(scope: CallScope, work: Cooperative[T]) -> T:
     """Run a computation, and let others continue between its steps. Raises ApiError and ClientDisconnected."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        await next_turn(scope)
+    return await run_yielding(work, partial(next_turn, scope))
 
 
 async def send_fed(
