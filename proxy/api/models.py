@@ -35,7 +35,7 @@ _WHOLE_LIST = ("",)
 _MAX_LOOK_UP = 64 * 1024
 """Bytes of a body with the id of a model."""
 _MAX_KEPT = 1024
-"""Bytes that a client chooses of a request whose response is kept."""
+"""Maximum bytes of the query and of `Accept-Encoding` of a request whose response is kept: clients choose them."""
 
 
 class Models:

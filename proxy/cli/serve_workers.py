@@ -120,7 +120,10 @@ def _print(text: str) -> None:
 
 
 def preload() -> None:
-    """Import what calls need before the workers are started: they share its memory, and how to recognize each other."""
+    """Import the modules of calls before the workers are started.
+
+    The workers share their memory, and the id of the server in lock files (`proxy.store.disk`).
+    """
     import proxy.api.collector
     import proxy.api.inference
     import proxy.api.responses

@@ -31,7 +31,7 @@ _REJECTED_KEY = re.compile(
     r"(?:not valid|invalid|incorrect|expired|disabled|revoked|deactivated|suspended|blocked|reported as leaked))",
     re.IGNORECASE,
 )
-"""How the messages of Gemini, xAI and others begin that reject an API key with the status and code of any request."""
+"""Matches messages of Gemini, xAI and others that reject an API key, but have the status of an invalid request."""
 
 
 @dataclass(frozen=True)
