@@ -197,7 +197,9 @@ class Inference:
         if caller.quota is None:
             await self._forward(call, head, caller, receive, send, stream_format, lease)
             return
-        limited = await self._limits.admit(call, head, caller, caller.quota, generates=stream_format.generates)
+        limited = self._limits.admit(call, caller, caller.quota, stream_format)
+        if not isinstance(limited, LimitedCall):
+            limited = await limited
         try:
             await self._forward(call, head, caller, receive, send, stream_format, lease, limited)
         except ApiError as error:
@@ -221,7 +223,7 @@ class Inference:
         names_provider = caller.admin or self._server.expose_provider
         watch = head.connection.watch if head.connection else watch_receive(receive)
         first = self._providers[call.candidates[0].offer.provider]
-        id_headers = [(name, head.request_id) for name in format_of(head.path).request_id_headers]
+        id_headers = [(name, head.request_id) for name in stream_format.format.request_id_headers]
         waiting = _BEFORE_HEAD * self._server.sse_keepalive
         with CallScope(self._timer, watch, first.call_timeout, call.record) as scope:
             client = ClientResponse(
@@ -261,7 +263,7 @@ class Inference:
                     raise
                 call.record.failed(error, is_broken=True)
                 client.log_unsent(error.headers)
-                await client.send(stream_format.error_event(error, 0))
+                await client.send(stream_format.format.error_event(error, 0))
                 await client.send(b"", more=False)
             finally:
                 client.close()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from msgspec import Struct
 
 from proxy.access import Caller
-from proxy.api.limits import limit_headers, refusal
-from proxy.api.request import RequestHead
+from proxy.api.limits import refusal
 from proxy.asgi import Header
 from proxy.errors import ApiError
 from proxy.inference.call import Call
 from proxy.inference.request.token_estimate import tokens_of
+from proxy.inference.response.stream_format import StreamFormat
 from proxy.inference.response.text_counter import TextCounter
 from proxy.inference.turns import Turns
 from proxy.limits.admission import Admission
@@ -60,27 +60,42 @@ class LimitedCalls:
         self._limiter = limiter
         self._turns = turns
 
-    async def admit(
-        self, call: Call, head: RequestHead, caller: Caller, quota: Quota, *, generates: bool
-    ) -> LimitedCall:
-        """Admit a call. `generates`: whether it generates text, which costs tokens. Raises LimitExceeded."""
+    def admit(
+        self, call: Call, caller: Caller, quota: Quota, stream_format: StreamFormat
+    ) -> LimitedCall | Awaitable[LimitedCall]:
+        """Admit a call; return what must be awaited for it if other processes count, too, or its body is long.
+
+        `stream_format`: of its path. Raises LimitExceeded, at once or later.
+        """
+        limiter = self._limiter
         counts = quota.counts_tokens and call.has_new_tokens
         estimate = call.body.estimated_at_once() if counts else 0
+        if estimate is None or limiter.shared:
+            return self._admit_later(call, caller, quota, stream_format, estimate)
+        admission = limiter.admit_now(quota.calls, caller.identity, estimate)
+        return self._admitted(admission, call, stream_format, counts=counts)
+
+    async def _admit_later(
+        self, call: Call, caller: Caller, quota: Quota, stream_format: StreamFormat, estimate: int | None
+    ) -> LimitedCall:
         if estimate is None:
             estimate = await self._turns.run(call.body.estimated_tokens())
+        admission = await self._limiter.admit(quota.calls, caller.identity, estimate)
+        return self._admitted(admission, call, stream_format, counts=quota.counts_tokens and call.has_new_tokens)
+
+    def _admitted(self, admission: Admission, call: Call, stream_format: StreamFormat, *, counts: bool) -> LimitedCall:
+        """`counts`: whether the tokens of the call are limited."""
         limiter = self._limiter
-        if limiter.shared is None:
-            admission = limiter.admit_now(quota.calls, caller.identity, estimate)
-        else:
-            admission = await limiter.admit(quota.calls, caller.identity, estimate)
+        headers = stream_format.format.limit_headers(admission, limiter.time())
         if admission.rejection:
-            raise refusal(admission, head, limiter.time())
+            raise refusal(admission.rejection, headers)
+        generates = stream_format.generates
         return LimitedCall(
             limiter,
             admission,
             call.record,
-            limit_headers(admission, head, limiter.time()),
-            estimate if generates else 0,
+            headers,
+            admission.tokens if generates else 0,
             TextCounter() if counts and generates and call.body.is_stream else None,
         )
 

@@ -7,7 +7,7 @@ from proxy.api.request import RequestHead
 from proxy.api.routes import Endpoint
 from proxy.asgi import Handler, Header, RawResponse, Receive, Send
 from proxy.errors import LimitExceeded
-from proxy.limits.admission import Admission
+from proxy.limits.admission import Admission, Rejection
 from proxy.limits.limiter import Limiter
 from proxy.limits.quota import Quota
 from proxy.wire import format_of
@@ -34,23 +34,17 @@ class LimitedLists:
 
     def _headers(self, admission: Admission, head: RequestHead) -> list[Header]:
         """Raises LimitExceeded."""
-        if not admission.is_granted:
-            raise refusal(admission, head, self._limiter.time())
-        return limit_headers(admission, head, self._limiter.time())
+        headers = format_of(head.path, head.list_headers).limit_headers(admission, self._limiter.time())
+        if admission.rejection:
+            raise refusal(admission.rejection, headers)
+        return headers
 
 
-def refusal(admission: Admission, head: RequestHead, time: float) -> LimitExceeded:
-    """Return the error of a request that was not admitted. `time`: Unix seconds."""
-    rejection = admission.rejection
-    assert rejection, "checked by the caller"
+def refusal(rejection: Rejection, headers: list[Header]) -> LimitExceeded:
+    """Return the error of a request that was not admitted. `headers`: report the limits of its caller."""
     error = LimitExceeded(rejection.reason, rejection.wait)
-    error.headers = limit_headers(admission, head, time)
+    error.headers = headers
     return error
-
-
-def limit_headers(admission: Admission, head: RequestHead, time: float) -> list[Header]:
-    """Return the headers that report the limits of a caller, as in the API of the request. `time`: Unix seconds."""
-    return format_of(head.path, head.list_headers).limit_headers(admission, time)
 
 
 def _with_headers(answer: RawResponse | Handler, headers: list[Header]) -> RawResponse | Handler:

@@ -74,9 +74,7 @@ class StoredResponses:
         self._store = store
         self._ledger = ledger
         self._inference = inference
-        self._stream_format = StreamFormat(
-            has_last_event=True, error_event=format_of(_RESPONSES).error_event, is_stored=True
-        )
+        self._stream_format = StreamFormat(has_last_event=True, format=format_of(_RESPONSES), is_stored=True)
 
     async def __call__(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
         """Forward a request to the provider that has the response. Raises ApiError while nothing was sent."""

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from sys import maxsize
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from proxy.config.call_limits import UNIT_NAMES, UNITS
 from proxy.limits.calendar import Moment, Periods
 from proxy.limits.quota import Rule, scope_of
+from proxy.limits.scopes import Scope
 from proxy.limits.windows import CallsInProgress, Counter, SlidingWindow, Window
 
 _WHAT = {"requests": "requests", "tokens": "tokens", "list_requests": "list requests"}
 
 
-class Remaining(Struct, frozen=True, gc=False):
-    """The remaining part of one limit, for headers."""
-
-    limit: int
-    remaining: int
-    reset: float
-    """Seconds until it is unused."""
+Remaining = tuple[int, int, float]
+"""A limit, how much of it remains, and the seconds until it is unused, for headers."""
 
 
 class Rejection(Struct, frozen=True, gc=False):
@@ -41,6 +38,16 @@ class Rejection(Struct, frozen=True, gc=False):
         return f"at most {limit} {_WHAT[kind]} per {UNIT_NAMES[unit]} ({whose})"
 
 
+class Claimed(NamedTuple):
+    """What a request was counted for, if other processes count, too."""
+
+    rules: Sequence[Rule]
+    caller: str
+    """The scope of the caller."""
+    factor: int
+    """How often the amounts were counted, by a process that counts locally."""
+
+
 class Admission(Struct, frozen=True, gc=False):
     """The decision on a request. `Limiter.end` must be called after an admitted one."""
 
@@ -51,14 +58,11 @@ class Admission(Struct, frozen=True, gc=False):
     requests: Remaining | None
     tokens_left: Remaining | None
     """The limits of requests and of tokens with the least remaining; of equal ones, that of the longest window."""
-    rejection: Rejection | None = None
-    account: Account | None = None
-    """Where it was counted; None if other processes count, too. Then it is the following that it was counted for."""
-    rules: Sequence[Rule] = ()
-    caller: str = ""
-    """The scope of the caller."""
-    factor: int = 1
-    """How often the amounts were counted, by a process that counts locally."""
+    rejection: Rejection | None
+    account: Account | None
+    """Where it was counted; None if other processes count, too."""
+    claimed: Claimed | None = None
+    """What it was counted for then."""
 
     @property
     def is_granted(self) -> bool:
@@ -80,10 +84,10 @@ class Account(Struct, gc=False):
     in_flight: tuple[CallsInProgress, ...]
     sliding_requests: tuple[SlidingWindow, ...]
     sliding_tokens: tuple[SlidingWindow, ...]
-    own: Mapping[str, Counter]
-    """The counters of the caller's scope; the others are those of groups."""
+    scope: Scope
+    """That of the caller."""
     caller: str
-    """This scope."""
+    """Its name."""
     counters: tuple[Counter, ...]
     """The same as above, one for each rule."""
     scopes: tuple[str, ...]
@@ -129,7 +133,15 @@ class Account(Struct, gc=False):
         if tokens:
             for sliding in self.sliding_tokens:
                 sliding.record(tokens, at)
-        return Admission(tokens, now, _remaining(requests, fewest, at), _remaining(balance, least, at), None, self)
+        if requests is not None and fewest:
+            requests_left: Remaining | None = (requests.limit, fewest, requests.unused_at - now)
+        else:
+            requests_left = _remaining(requests, fewest, at)
+        if balance is not None and tokens and least > 0:
+            tokens_left: Remaining | None = (balance.limit, least, balance.unused_at - now)
+        else:
+            tokens_left = _remaining(balance, least, at)
+        return Admission(tokens, now, requests_left, tokens_left, None, self)
 
     def end(self, at: Moment, tokens: int, since: float) -> None:
         """Count the end of a call. `tokens`: what is added to its estimate; `since`: when it was admitted.
@@ -171,7 +183,7 @@ class Account(Struct, gc=False):
             counter.advance(at)
 
 
-def account_of(caller: str, own: Mapping[str, Counter], rules: Sequence[Rule], counters: Sequence[Counter]) -> Account:
+def account_of(caller: str, scope: Scope, rules: Sequence[Rule], counters: Sequence[Counter]) -> Account:
     """`counters`: one for each rule."""
     bound = sorted(zip(rules, counters, strict=True), key=lambda pair: UNITS.index(pair[0].unit) if pair[0].unit else 0)
     windows = [(rule.kind, each) for rule, each in bound if not isinstance(each, CallsInProgress)]
@@ -184,7 +196,7 @@ def account_of(caller: str, own: Mapping[str, Counter], rules: Sequence[Rule], c
         tuple(each for each in counters if isinstance(each, CallsInProgress)),
         tuple(each for each in requests if isinstance(each, SlidingWindow)),
         tuple(each for each in tokens if isinstance(each, SlidingWindow)),
-        own,
+        scope,
         caller,
         (*counters,),
         scopes=tuple(dict.fromkeys(scope_of(rule, caller) for rule in rules)),
@@ -201,6 +213,5 @@ def _remaining(window: Window | None, left: int, at: Moment) -> Remaining | None
     if window is None:
         return None
     if left <= 0:  # perhaps with a debt
-        return Remaining(window.limit, 0, window.reset(at))
-    reset = window.unused_at - at.now
-    return Remaining(window.limit, left, reset if reset > 0.0 else 0.0)
+        return window.limit, 0, window.reset(at)
+    return window.limit, left, max(0.0, window.unused_at - at.now)

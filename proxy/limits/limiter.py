@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from proxy.config import Config
 from proxy.config.timezones import zone_of
-from proxy.limits.admission import Admission, Rejection, Remaining, longest
+from proxy.limits.admission import Admission, Claimed, Rejection, Remaining, longest
 from proxy.limits.claims import Claim, Decision, Kind, SharedLimits, Usage
 from proxy.limits.quota import Quota, Rule, caller_scope, claims_of, exists_in
 from proxy.limits.state import LimitState
@@ -98,10 +98,9 @@ class Limiter:
         """Decide without other processes: only if there is no `shared`."""
         state = self.state
         at = state.now()
-        scope = state.scopes.get(caller := f"key:{identity}")
-        account = scope.account if scope else None
+        account = state.accounts.get(identity)
         if account is None or account.rules is not rules:
-            account = state.open(rules, caller)
+            account = state.open(rules, identity)
         admission = account.admit(at, tokens)
         if admission.rejection:
             self.rejected[admission.rejection.rule.kind] += 1
@@ -128,22 +127,23 @@ class Limiter:
         counted = [*zip(rules, decision.usage, strict=True)]
         requests = _tightest(each for each in counted if each[0].unit and each[0].kind != "tokens")
         of_tokens = _tightest(each for each in counted if each[0].kind == "tokens")
-        return Admission(tokens, since, requests, of_tokens, rejection, rules=rules, caller=caller, factor=factor)
+        return Admission(tokens, since, requests, of_tokens, rejection, None, Claimed(rules, caller, factor))
 
     def end(self, admission: Admission, tokens: int) -> None:
         """Count the end of an admitted call. `tokens`: its input and output, as far as they are known."""
         state, account, more = self.state, admission.account, tokens - admission.tokens
         if account is not None:
-            at = state.now()
-            scope = state.scopes.get(account.caller)
-            if scope is None or scope.counters is not account.own:  # it was dropped since
+            at = state.now()  # which drops scopes
+            if account.scope.is_dropped:
                 account = state.account(account.rules, account.caller)
             account.end(at, more, admission.since)
             if more and state.changed is not None:
                 state.changed.update(account.scopes)
-        elif self.shared and (changes := state.changes_at_end(admission, more)):
-            self.shared.report(changes)
-            state.apply(changes, admission.factor)
+        elif self.shared and (claimed := admission.claimed):
+            changes = state.changes_at_end(claimed, admission.since, more)
+            if changes:
+                self.shared.report(changes)
+                state.apply(changes, claimed.factor)
 
     async def statuses(self, quota: Quota | None, identity: str) -> list[Status]:
         """Return the limits of a caller, and what remains. Nothing is used.
@@ -190,8 +190,8 @@ class Limiter:
 
 def _tightest(counted: Iterable[tuple[Rule, Usage]]) -> Remaining | None:
     """Return the limit with the least remaining; of equal ones, the last to be reset."""
-    limits = [Remaining(rule.limit, max(0, rule.limit - usage.used), usage.reset) for rule, usage in counted]
-    return min(limits, key=lambda each: (each.remaining, -each.reset), default=None)
+    limits = [(rule.limit, max(0, rule.limit - usage.used), usage.reset) for rule, usage in counted]
+    return min(limits, key=lambda each: (each[1], -each[2]), default=None)
 
 
 def _status(rule: Rule, usage: Usage) -> Status:

@@ -12,6 +12,8 @@ from proxy.config.call_limits import CallLimits, Unit
 from proxy.config.settings import Group
 from proxy.limits.claims import Claim, Kind
 
+_CALLER = "key:"
+
 
 class Rule(NamedTuple):
     """One limit. `group`: the group whose members it limits together; "" if it limits each caller."""
@@ -79,7 +81,12 @@ def _rules(group: str, limits: CallLimits | None) -> Iterator[Rule]:
 
 def caller_scope(identity: str) -> str:
     """Return the scope of a caller's own counters."""
-    return f"key:{identity}"
+    return _CALLER + identity
+
+
+def identity_of(scope: str) -> str:
+    """Return the identity of a caller, from its scope."""
+    return scope.removeprefix(_CALLER)
 
 
 def scope_of(rule: Rule, caller: str) -> str:

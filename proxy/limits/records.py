@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from proxy.config.call_limits import SLIDING
-from proxy.limits.state import LimitState, Scope
+from proxy.limits.scopes import Scope
+from proxy.limits.state import LimitState
 from proxy.limits.windows import CalendarWindow, SlidingWindow
 
 _MAX_ENTRIES = 16

@@ -7,15 +7,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 
-from msgspec import Struct, field
-
-from proxy.config.call_limits import SLIDING, UNITS
-from proxy.limits.admission import Account, Admission, account_of
+from proxy.limits.admission import Account, Claimed, account_of
 from proxy.limits.calendar import Calendar, Moment
-from proxy.limits.claims import KINDS, Claim, Decision, Kind, Usage
+from proxy.limits.claims import Claim, Decision, Kind, Usage
 from proxy.limits.dropped import Dropped
-from proxy.limits.quota import Rule, claims_of, scope_of
-from proxy.limits.windows import CalendarWindow, CallsInProgress, Counter, SlidingWindow
+from proxy.limits.quota import Rule, caller_scope, claims_of, identity_of, scope_of
+from proxy.limits.scopes import NAMES, Scope, new_counter
+from proxy.limits.windows import CallsInProgress, Counter
 
 MAX_SCOPES = 200_000
 """Callers and groups whose counters are kept. Beyond, some are dropped."""
@@ -25,28 +23,6 @@ _DROPPED = (
     "limits: more than %d callers and groups have used their limits: the counters of some are dropped, "
     "which can admit them above their limits; set limits for groups instead (`group_limits`)"
 )
-_NAMES = {kind: {unit: f"{kind}/{unit}" for unit in (*UNITS, "")} for kind in KINDS}
-
-
-class Scope(Struct, gc=False):
-    """The counters of one caller, or of one group."""
-
-    counters: dict[str, Counter] = field(default_factory=dict)
-    """By kind and unit, such as `requests/m`; `concurrent/` are the calls in progress."""
-    account: Account | None = None
-    """Of the caller, for the rules that were applied last."""
-
-    @property
-    def in_flight(self) -> int:
-        counter = self.counters.get(_NAMES["concurrent"][""])
-        return counter.used if counter else 0
-
-    def counter(self, name: str) -> Counter:
-        """Return a counter, a new one if there is none."""
-        counter = self.counters.get(name)
-        if counter is None:
-            counter = self.counters[name] = _new_counter(name)
-        return counter
 
 
 class LimitState:
@@ -60,6 +36,8 @@ class LimitState:
         """The time of the last decision or change."""
         self.scopes: OrderedDict[str, Scope] = OrderedDict()
         """The most recently checked ones (see `_sweep`) are last."""
+        self.accounts: dict[str, Account] = {}
+        """By the identity of the caller: for the limits that were applied last."""
         self.changed: set[str] | None = None
         """The scopes that have changed since they were stored; None if they are not stored."""
         self.dropped = Dropped(monotonic, _DROPPED, MAX_SCOPES)
@@ -72,17 +50,18 @@ class LimitState:
     def set_zone(self, zone: tzinfo) -> None:
         self.at = Moment(Calendar(zone))
 
-    def changes_at_end(self, admission: Admission, tokens: int) -> list[Claim]:
-        """Return what `end` would change."""
+    def changes_at_end(self, claimed: Claimed, since: float, tokens: int) -> list[Claim]:
+        """Return what the end of a call changes.
+
+        `since`: when it was admitted; `tokens`: what is added to its estimate.
+        """
         at = self.now()
         changes = []
-        for claim in claims_of(admission.rules, admission.caller, tokens):
+        for claim in claims_of(claimed.rules, claimed.caller, tokens):
             counter = self._changed(claim, at)
             if claim.kind == "concurrent":
                 changes.append(claim.with_amount(-1))
-            elif claim.kind == "tokens" and (
-                tokens > 0 or (tokens and not counter.has_forgotten(at.now - admission.since, at))
-            ):
+            elif claim.kind == "tokens" and (tokens > 0 or (tokens and not counter.has_forgotten(at.now - since, at))):
                 changes.append(claim)
         return changes
 
@@ -118,7 +97,7 @@ class LimitState:
     def release(self, scope: str, number: int) -> None:
         """End calls in progress."""
         if found := self.scopes.get(scope):
-            found.counter(_NAMES["concurrent"][""]).add(-number, self.at)
+            found.counter(NAMES["concurrent"][""]).add(-number, self.at)
 
     def adopt(self, claims: Sequence[Claim], decision: Decision) -> None:
         """Adopt what was counted for several processes, except calls in progress, which are those of this one."""
@@ -165,30 +144,32 @@ class LimitState:
             self.at.due = self.at.now  # the next decision checks a scope
         return scope
 
-    def open(self, rules: Sequence[Rule], caller: str) -> Account:
-        """Return a new account of a caller, and set the limits of its counters. `caller`: its scope."""
-        account = self.account(rules, caller)
+    def open(self, rules: Sequence[Rule], identity: str) -> Account:
+        """Return a new account of a caller, and set the limits of its counters."""
+        account = self.account(rules, caller_scope(identity))
         for rule, counter in zip(rules, account.counters, strict=True):
             if counter.limit == rule.limit:
                 continue
             counter.set_limit(rule.limit)
             if rule.group:  # the other members, whose rules may be newer, set it again
-                for scope in self.scopes.values():
-                    scope.account = None
-        self.scope(caller).account = account
+                self.accounts.clear()
+        self.accounts[identity] = account
         return account
 
     def account(self, rules: Sequence[Rule], caller: str) -> Account:
-        """Return an account with rules that may be those before a reload: only new counters get their limits."""
+        """Return an account with rules that may be those before a reload: only new counters get their limits.
+
+        `caller`: its scope.
+        """
         counters = [self._counter_of(scope_of(rule, caller), rule.kind, rule.unit, rule.limit) for rule in rules]
-        return account_of(caller, self.scope(caller).counters, rules, counters)
+        return account_of(caller, self.scope(caller), rules, counters)
 
     def _counter_of(self, scope: str, kind: Kind, unit: str, limit: int) -> Counter:
         """Return the counter of a limit. Only a new one gets this limit."""
-        counters, name = self.scope(scope).counters, _NAMES[kind][unit]
+        counters, name = self.scope(scope).counters, NAMES[kind][unit]
         counter = counters.get(name)
         if counter is None:
-            counter = counters[name] = _new_counter(name)
+            counter = counters[name] = new_counter(name)
             counter.set_limit(limit)
         return counter
 
@@ -233,16 +214,10 @@ class LimitState:
         self._drop(name)
 
     def _drop(self, name: str) -> None:
-        del self.scopes[name]
+        self.scopes.pop(name).is_dropped = True
+        self.accounts.pop(identity_of(name), None)
         if self.changed is not None:
             self.changed.add(name)
-
-
-def _new_counter(name: str) -> Counter:
-    unit = name.rpartition("/")[2]
-    if seconds := SLIDING.get(unit):
-        return SlidingWindow(seconds)
-    return CalendarWindow(unit) if unit else CallsInProgress()
 
 
 def _free(claim: Claim, factor: int) -> int:

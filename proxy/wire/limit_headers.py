@@ -15,18 +15,19 @@ PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b
 def openai_limit_headers(admission: Admission, time: float) -> list[Header]:
     """`x-ratelimit-limit-requests: 600` and so on; the reset is a duration such as `6m0s`."""
     headers: list[Header] = []
-    requests, tokens = admission.requests, admission.tokens_left
-    if requests:
+    if requests := admission.requests:
+        limit, remaining, reset = requests
         headers += (
-            (b"x-ratelimit-limit-requests", b"%d" % requests.limit),
-            (b"x-ratelimit-remaining-requests", b"%d" % requests.remaining),
-            (b"x-ratelimit-reset-requests", duration(requests.reset)),
+            (b"x-ratelimit-limit-requests", b"%d" % limit),
+            (b"x-ratelimit-remaining-requests", b"%d" % remaining),
+            (b"x-ratelimit-reset-requests", duration(reset)),
         )
-    if tokens:
+    if tokens := admission.tokens_left:
+        limit, remaining, reset = tokens
         headers += (
-            (b"x-ratelimit-limit-tokens", b"%d" % tokens.limit),
-            (b"x-ratelimit-remaining-tokens", b"%d" % tokens.remaining),
-            (b"x-ratelimit-reset-tokens", duration(tokens.reset)),
+            (b"x-ratelimit-limit-tokens", b"%d" % limit),
+            (b"x-ratelimit-remaining-tokens", b"%d" % remaining),
+            (b"x-ratelimit-reset-tokens", duration(reset)),
         )
     return headers
 
@@ -34,18 +35,19 @@ def openai_limit_headers(admission: Admission, time: float) -> list[Header]:
 def anthropic_limit_headers(admission: Admission, time: float) -> list[Header]:
     """`anthropic-ratelimit-requests-limit: 600` and so on; the reset is a time of RFC 3339."""
     headers: list[Header] = []
-    requests, tokens = admission.requests, admission.tokens_left
-    if requests:
+    if requests := admission.requests:
+        limit, remaining, reset = requests
         headers += (
-            (b"anthropic-ratelimit-requests-limit", b"%d" % requests.limit),
-            (b"anthropic-ratelimit-requests-remaining", b"%d" % requests.remaining),
-            (b"anthropic-ratelimit-requests-reset", _rfc3339(time + requests.reset)),
+            (b"anthropic-ratelimit-requests-limit", b"%d" % limit),
+            (b"anthropic-ratelimit-requests-remaining", b"%d" % remaining),
+            (b"anthropic-ratelimit-requests-reset", _rfc3339(time + reset)),
         )
-    if tokens:
+    if tokens := admission.tokens_left:
+        limit, remaining, reset = tokens
         headers += (
-            (b"anthropic-ratelimit-tokens-limit", b"%d" % tokens.limit),
-            (b"anthropic-ratelimit-tokens-remaining", b"%d" % tokens.remaining),
-            (b"anthropic-ratelimit-tokens-reset", _rfc3339(time + tokens.reset)),
+            (b"anthropic-ratelimit-tokens-limit", b"%d" % limit),
+            (b"anthropic-ratelimit-tokens-remaining", b"%d" % remaining),
+            (b"anthropic-ratelimit-tokens-reset", _rfc3339(time + reset)),
         )
     return headers
 

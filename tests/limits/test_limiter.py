@@ -10,7 +10,7 @@ import pytest
 from proxy.config import Config
 from proxy.config.call_limits import CallLimits, Rate
 from proxy.limits import state as limit_state
-from proxy.limits.admission import Rejection, Remaining
+from proxy.limits.admission import Rejection
 from proxy.limits.claims import Claim, Decision, Usage
 from proxy.limits.dropped import WARNING_SECONDS
 from proxy.limits.limiter import Limiter
@@ -145,7 +145,7 @@ async def test_a_call_from_before_a_reload_ends_within_the_present_limits(limite
     for name in ("alice", "bob"):
         assert limiter.admit_now(new, name, 30).is_granted
     limiter.end(slow, 70)
-    assert limiter.admit_now(new, "bob", 300).tokens_left == Remaining(500, 70, 57_600.0)
+    assert limiter.admit_now(new, "bob", 300).tokens_left == (500, 70, 57_600.0)
 
 
 async def test_a_call_that_is_admitted_late_with_the_limits_before_a_reload_sets_them_for_itself_only(
@@ -181,18 +181,18 @@ async def test_a_rejection_reports_what_remains_today_and_not_yesterday(limiter:
     rejected = limiter.admit_now(rules, "alice", 10)
     assert (rejected.rejection, rejected.tokens_left) == (
         Rejection(rules[0], 3580.0),
-        Remaining(100, 100, 86_390.0),
+        (100, 100, 86_390.0),
     )
 
 
 def test_unused_tokens_are_reported_as_unused(limiter: Limiter) -> None:
     rules = (Rule("", "tokens", "m", 100), Rule("", "tokens", "h", 100), Rule("", "requests", "m", 5))
     admission = limiter.admit_now(rules, "alice")
-    assert (admission.tokens_left, admission.requests) == (Remaining(100, 100, 0.0), Remaining(5, 4, 60.0))
+    assert (admission.tokens_left, admission.requests) == ((100, 100, 0.0), (5, 4, 60.0))
 
 
-@pytest.mark.parametrize(("tokens", "left"), [(30, Remaining(100, 70, 3600.0)), (250, Remaining(100, 0, 10_800.0))])
-def test_of_equal_limits_the_longest_is_reported(tokens: int, left: Remaining, limiter: Limiter) -> None:
+@pytest.mark.parametrize(("tokens", "left"), [(30, (100, 70, 3600.0)), (250, (100, 0, 10_800.0))])
+def test_of_equal_limits_the_longest_is_reported(tokens: int, left: tuple[int, int, float], limiter: Limiter) -> None:
     rules = (Rule("", "tokens", "h", 100), Rule("", "tokens", "m", 100))
     assert limiter.admit_now(rules, "alice", tokens).tokens_left == left
 

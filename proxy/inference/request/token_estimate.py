@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -62,7 +61,6 @@ class _Conversation(Struct, gc=False, forbid_unknown_fields=True):
 
 
 _decode_conversation = msgspec.json.Decoder(_Conversation).decode
-_content_of = attrgetter("content")
 _MAX_REST, _MAX_REST_OF_TEXT = 256, 64
 """Bytes of a conversation that are no characters of texts, and of each text."""
 _MAX_CONVERSATION = 4096
@@ -133,7 +131,9 @@ def estimate_of_short(body: bytes) -> int:
             messages = _decode_conversation(body).messages
         except ValueError:
             return _estimate_of_any(body)
-        characters = len("".join(map(_content_of, messages)))
+        characters = 0
+        for message in messages:  # a loop is faster than what is written shorter, as there are few
+            characters += len(message.content)
         # A longer rest can contain texts of duplicate members, of which only the last one is decoded.
         if len(body) - characters <= _MAX_REST + _MAX_REST_OF_TEXT * len(messages):
             return -(-characters // CHARACTERS_PER_TOKEN)

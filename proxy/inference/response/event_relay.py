@@ -90,7 +90,7 @@ class EventRelay:
                 self._response.close()  # the stream is complete, only its framing is not
             await self._client.send(rest, more=False)
             return "ok"
-        await self._client.send(line_end + self._format.error_event(failure, end.next_number))
+        await self._client.send(line_end + self._format.format.error_event(failure, end.next_number))
         await self._client.send(b"", more=False)
         return outcome_of(failure)
 

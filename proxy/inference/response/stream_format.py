@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -23,8 +23,8 @@ class StreamFormat(Struct, frozen=True):
 
     has_last_event: bool
     """As in `CallPath`."""
-    error_event: Callable[[ApiError, int], bytes]
-    """Returns a complete event that SDKs raise as an error. The number is that of the event in the stream."""
+    format: Format
+    """The API format of the path."""
     is_stored: bool = False
     """Whether streams repeat a stored response: an error event in it does not reject the call."""
     generates: bool = True
@@ -34,23 +34,19 @@ class StreamFormat(Struct, frozen=True):
     fields: ResponseFields = COMMON
     items: Items = ""
     """How the objects of a stream without events are separated: items of an array, or lines; "" for no such streams."""
-    error: Callable[[ApiError], bytes] | None = None
-    """Returns the object that SDKs raise as an error in such a stream."""
 
     def error_end(self, error: ApiError, before: bytes) -> bytes:
         """Return the end of a stream of items with an error. `before`: what separates it from the last object."""
-        assert self.error, "only for streams of items"
-        return before + self.error(error) + (b"]" if self.items == "array" else b"\n")
+        return before + self.format.error(error) + (b"]" if self.items == "array" else b"\n")
 
 
 def stream_format_of(call: CallPath, row: Format) -> StreamFormat:
     """Return how streams of a call are written. `row`: the format of its path."""
     return StreamFormat(
         call.has_last_event,
-        row.error_event,
+        row,
         generates=call.has_last_event or (call.api not in COMMON_APIS and not call.path.endswith(_WITHOUT_TEXT)),
         has_comments=call.api in COMMON_APIS,
         fields=FIELDS[call.api],
         items=_ITEMS.get(call.api, "") if call.is_stream else "",
-        error=row.error,
     )

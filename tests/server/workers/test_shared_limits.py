@@ -10,7 +10,7 @@ from itertools import count
 import msgspec
 import pytest
 
-from proxy.limits.admission import Rejection, Remaining
+from proxy.limits.admission import Rejection
 from proxy.limits.claims import Claim, Usage
 from proxy.limits.limiter import Limiter
 from proxy.limits.quota import Rule
@@ -88,7 +88,7 @@ async def test_tokens_are_settled_for_all(clock: FakeClock) -> None:
     workers.limiters[0].end(admission, 150)
     refused = await workers.limiters[1].admit([tokens], "bob", 10)
     assert refused.rejection == Rejection(tokens, 60.0)
-    assert refused.tokens_left == Remaining(100, 0, 120.0)
+    assert refused.tokens_left == (100, 0, 120.0)
 
 
 async def test_a_worker_without_an_answer_admits_its_part_and_takes_back_what_was_granted_late(
