@@ -24,10 +24,22 @@ class RawResponse(Struct, frozen=True):
     body: bytes
     rest: Sequence[bytes] = ()
     """Further parts of the body, which several responses may share."""
+    lines: bytes = b""
+    """Further lines of the head, each with its end (RFC 9112, 2.1): they are sent as they are."""
+
+    @property
+    def all_headers(self) -> list[Header]:
+        """The headers, with those of `lines`."""
+        return [*self.headers, *headers_of(self.lines)]
 
     @property
     def whole_body(self) -> bytes:
         return b"".join((self.body, *self.rest)) if self.rest else self.body
+
+
+def headers_of(lines: bytes) -> list[Header]:
+    """Return the headers that `RawResponse.lines` has."""
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.splitlines())]
 
 
 AddHeaders = Callable[[Iterable[Header], Iterable[Header]], list[Header]]

@@ -238,7 +238,9 @@ class Inference:
 
             async def relay(forwarded: ForwardedCall) -> None:
                 scope.limit_to(forwarded.provider.call_timeout)
-                headers = _response_headers(forwarded, call, limited, names_provider=names_provider)
+                headers = _response_headers(
+                    forwarded, call, has_limits=limited is not None, names_provider=names_provider
+                )
                 ids = self._id_reader(call, forwarded, client, scope)
                 relay = Relay(
                     forwarded,
@@ -251,6 +253,7 @@ class Inference:
                     # The reader of ids looks them up in the body.
                     release_body=partial(_release, call, lease) if lease and not ids else None,
                     text=limited.text if limited else None,
+                    lines=limited.lines if limited else b"",
                 )
                 await relay.run([*headers, *id_headers])
 
@@ -284,19 +287,15 @@ class Inference:
         return IdReader(path, partial(record, lambda text: run_now(is_own_text(text))))
 
 
-def _response_headers(
-    forwarded: ForwardedCall, call: Call, limited: LimitedCall | None, *, names_provider: bool
-) -> list[Header]:
+def _response_headers(forwarded: ForwardedCall, call: Call, *, has_limits: bool, names_provider: bool) -> list[Header]:
     raw_headers, own_id = forwarded.response.raw_headers, forwarded.own_id
     headers = [
-        *relayed_headers(raw_headers, own_id=own_id, model=call.model, has_limits=limited is not None),
+        *relayed_headers(raw_headers, own_id=own_id, model=call.model, has_limits=has_limits),
         *forwarded.further_headers,
         *forwarded.id_headers,
     ]
     if names_provider:
         headers.append((b"x-served-by", forwarded.provider.name.encode()))
-    if limited:
-        headers += limited.headers
     return headers
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 
 from msgspec import Struct
 
 from proxy.access import Caller
 from proxy.api.limits import refusal
-from proxy.asgi import Header
+from proxy.asgi import headers_of
 from proxy.errors import ApiError
 from proxy.inference.call import Call
 from proxy.inference.request.token_estimate import tokens_of
@@ -31,8 +31,8 @@ class LimitedCall(Struct, gc=False):
     limiter: Limiter
     admission: Admission
     record: CallRecord
-    headers: Sequence[Header]
-    """Report the limits."""
+    lines: bytes
+    """The headers that report the limits, as `RawResponse.lines`."""
     estimate: int
     """Tokens of the request, if they are counted without a report of the provider, else 0."""
     text: TextCounter | None
@@ -41,7 +41,7 @@ class LimitedCall(Struct, gc=False):
     def failed(self, error: ApiError) -> None:
         """Nothing was sent but this error: it costs only what its provider has reported."""
         others = [header for header in error.headers if not header[0].startswith(PROVIDER_PREFIXES)]
-        error.headers = [*others, *self.headers]
+        error.headers = [*others, *headers_of(self.lines)]
         self.estimate = 0
 
     def end(self) -> None:
@@ -86,15 +86,15 @@ class LimitedCalls:
     def _admitted(self, admission: Admission, call: Call, stream_format: StreamFormat, *, counts: bool) -> LimitedCall:
         """`counts`: whether the tokens of the call are limited."""
         limiter = self._limiter
-        headers = stream_format.format.limit_headers(admission, limiter.time())
+        lines = stream_format.format.limit_lines(admission, limiter.time)
         if admission.rejection:
-            raise refusal(admission.rejection, headers)
+            raise refusal(admission.rejection, lines)
         generates = stream_format.generates
         return LimitedCall(
             limiter,
             admission,
             call.record,
-            headers,
+            lines,
             admission.tokens if generates else 0,
             TextCounter() if counts and generates and call.body.is_stream else None,
         )

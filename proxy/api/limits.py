@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from proxy.access import Caller
 from proxy.api.request import RequestHead
 from proxy.api.routes import Endpoint
-from proxy.asgi import Handler, Header, RawResponse, Receive, Send
+from proxy.asgi import Handler, RawResponse, Receive, Send, headers_of
 from proxy.errors import LimitExceeded
 from proxy.limits.admission import Admission, Rejection
 from proxy.limits.limiter import Limiter
@@ -22,42 +24,38 @@ class LimitedLists:
     def answer(self, endpoint: Endpoint, head: RequestHead, caller: Caller, quota: Quota) -> RawResponse | Handler:
         """Return what an endpoint returns, with the headers of the limits. Raises ApiError."""
         if self._limiter.shared is None:
-            headers = self._headers(self._limiter.admit_now(quota.lists, caller.identity), head)
-            return _with_headers(endpoint(head, caller), headers)
+            lines = self._lines(self._limiter.admit_now(quota.lists, caller.identity), head)
+            return _with_lines(endpoint(head, caller), lines)
 
         async def respond(receive: Receive, send: Send) -> RawResponse | None:
-            headers = self._headers(await self._limiter.admit(quota.lists, caller.identity), head)
-            answer = _with_headers(endpoint(head, caller), headers)
+            lines = self._lines(await self._limiter.admit(quota.lists, caller.identity), head)
+            answer = _with_lines(endpoint(head, caller), lines)
             return answer if isinstance(answer, RawResponse) else await answer(receive, send)
 
         return respond
 
-    def _headers(self, admission: Admission, head: RequestHead) -> list[Header]:
+    def _lines(self, admission: Admission, head: RequestHead) -> bytes:
         """Raises LimitExceeded."""
-        headers = format_of(head.path, head.list_headers).limit_headers(admission, self._limiter.time())
+        lines = format_of(head.path, head.list_headers).limit_lines(admission, self._limiter.time)
         if admission.rejection:
-            raise refusal(admission.rejection, headers)
-        return headers
+            raise refusal(admission.rejection, lines)
+        return lines
 
 
-def refusal(rejection: Rejection, headers: list[Header]) -> LimitExceeded:
-    """Return the error of a request that was not admitted. `headers`: report the limits of its caller."""
+def refusal(rejection: Rejection, lines: bytes) -> LimitExceeded:
+    """Return the error of a request that was not admitted. `lines`: report the limits of its caller."""
     error = LimitExceeded(rejection.reason, rejection.wait)
-    error.headers = headers
+    error.headers = headers_of(lines)
     return error
 
 
-def _with_headers(answer: RawResponse | Handler, headers: list[Header]) -> RawResponse | Handler:
+def _with_lines(answer: RawResponse | Handler, lines: bytes) -> RawResponse | Handler:
     if isinstance(answer, RawResponse):
-        return _added(answer, headers)
+        return msgspec.structs.replace(answer, lines=lines)
     handler = answer
 
     async def respond(receive: Receive, send: Send) -> RawResponse | None:
         response = await handler(receive, send)
-        return response and _added(response, headers)
+        return response and msgspec.structs.replace(response, lines=lines)
 
     return respond
-
-
-def _added(response: RawResponse, headers: list[Header]) -> RawResponse:
-    return RawResponse(response.status, [*response.headers, *headers], response.body, response.rest)

@@ -259,7 +259,7 @@ class Proxy:
                 head.status = head.status or response.status
                 if head.call:
                     head.call.bytes_out += len(response.body)
-                await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+                await send({"type": "http.response.start", "status": response.status, "headers": response.all_headers})
                 await send({"type": "http.response.body", "body": response.whole_body})
         finally:
             self.telemetry.request_ended(head)

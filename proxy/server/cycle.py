@@ -236,8 +236,10 @@ class Cycle:
         return self.keep_alive and not self._connection.flow.write_paused
 
 
-def head_bytes(status: int, headers: Iterable[Header]) -> bytes:
-    return STATUS_LINE[status] + b"\r\n".join(map(b": ".join, headers)) + b"\r\n\r\n"
+def head_bytes(status: int, headers: Iterable[Header], lines: bytes = b"") -> bytes:
+    """`lines`: as in `RawResponse`."""
+    end = b"\r\n%b\r\n" % lines if lines else b"\r\n\r\n"
+    return STATUS_LINE[status] + b"\r\n".join(map(b": ".join, headers)) + end
 
 
 def _nothing() -> None:

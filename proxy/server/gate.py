@@ -151,4 +151,4 @@ def error_response_to(head: RequestHead, error: Exception) -> RawResponse:
 
 def without_body(response: RawResponse) -> RawResponse:
     """Remove the body from the response to a HEAD request; its headers are those of GET."""
-    return RawResponse(response.status, response.headers, b"")
+    return RawResponse(response.status, response.headers, b"", lines=response.lines)

@@ -268,7 +268,7 @@ class Protocol(asyncio.Protocol):
         fields = response.headers
         if cycle.add_headers:
             fields = cycle.add_headers(cycle.request_headers, fields)
-        start = head_bytes(response.status, (*self.server_state.default_headers, *fields))
+        start = head_bytes(response.status, (*self.server_state.default_headers, *fields), response.lines)
         if response.rest:
             self.transport.writelines([start, response.body, *response.rest])
         elif response.body:

@@ -17,7 +17,7 @@ from proxy.errors import ApiError, BadRequest, RelayedError
 from proxy.wire.encoder import encode
 from proxy.wire.facts import facts_of, fields_of, rfc3339
 from proxy.wire.format import BASE_PATHS, Format
-from proxy.wire.limit_headers import anthropic_limit_headers
+from proxy.wire.limit_headers import anthropic_limit_lines
 from proxy.wire.lists import ListFormat, Page, parameters, position_after, position_of, whole_number
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
@@ -158,5 +158,5 @@ FORMAT = Format(
     error_event_name=b"error",
     error_event_data=error_event_data,
     request_id_headers=(b"x-request-id", b"request-id"),
-    limit_headers=anthropic_limit_headers,
+    limit_lines=anthropic_limit_lines,
 )

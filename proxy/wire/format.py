@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.asgi import Header
 from proxy.errors import ApiError, RelayedError
 from proxy.limits.admission import Admission
-from proxy.wire.limit_headers import openai_limit_headers
+from proxy.wire.limit_headers import openai_limit_lines
 from proxy.wire.lists import ListFormat
 
 BASE_PATHS = ("/v1", "", "/v1/models", "/models")
@@ -48,8 +47,11 @@ class Format:
     """Headers in which clients read the request id."""
     lists: ListFormat | None = None
     """The lists of models; None for a format without lists."""
-    limit_headers: Callable[[Admission, float], list[Header]] = openai_limit_headers
-    """Returns the headers that report the limits of a caller. The number is the time in Unix seconds."""
+    limit_lines: Callable[[Admission, Callable[[], float]], bytes] = openai_limit_lines
+    """Returns the headers that report the limits of a caller, as `RawResponse.lines`.
+
+    The function returns the time in Unix seconds.
+    """
 
     def error_event(self, error: ApiError, number: int) -> bytes:
         """Return an event that the format's clients raise as an error, for a stream that has started.

@@ -1,60 +1,58 @@
-"""The headers that report the limits of a caller, with the names of OpenAI's and of Anthropic's API."""
+"""The headers that report the limits of a caller, with the names of OpenAI's and of Anthropic's API.
+
+They are written as one text: six pairs take several times as long, with every call.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from proxy.asgi import Header
 from proxy.limits.admission import Admission
 
 PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b"ratelimit-", b"anthropic-ratelimit-")
 """How the names of headers begin with which providers report limits."""
 
 
-def openai_limit_headers(admission: Admission, time: float) -> list[Header]:
-    """`x-ratelimit-limit-requests: 600` and so on; the reset is a duration such as `6m0s`."""
-    headers: list[Header] = []
+_LINES = b"%b: %%d\r\n%b: %%d\r\n%b: %%b\r\n"
+_REQUESTS = _LINES % (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
+_TOKENS = _REQUESTS.replace(b"requests", b"tokens")
+_ANTHROPIC_REQUESTS = _LINES % (
+    b"anthropic-ratelimit-requests-limit",
+    b"anthropic-ratelimit-requests-remaining",
+    b"anthropic-ratelimit-requests-reset",
+)
+_ANTHROPIC_TOKENS = _ANTHROPIC_REQUESTS.replace(b"requests", b"tokens")
+
+
+def openai_limit_lines(admission: Admission, time: Callable[[], float]) -> bytes:
+    """`x-ratelimit-limit-requests: 600` and so on, as `RawResponse.lines`; the reset is a duration such as `6m0s`."""
+    lines = b""
     if requests := admission.requests:
         limit, remaining, reset = requests
-        headers += (
-            (b"x-ratelimit-limit-requests", b"%d" % limit),
-            (b"x-ratelimit-remaining-requests", b"%d" % remaining),
-            (b"x-ratelimit-reset-requests", duration(reset)),
-        )
+        lines = _REQUESTS % (limit, remaining, duration(reset))
     if tokens := admission.tokens_left:
         limit, remaining, reset = tokens
-        headers += (
-            (b"x-ratelimit-limit-tokens", b"%d" % limit),
-            (b"x-ratelimit-remaining-tokens", b"%d" % remaining),
-            (b"x-ratelimit-reset-tokens", duration(reset)),
-        )
-    return headers
+        lines += _TOKENS % (limit, remaining, duration(reset))
+    return lines
 
 
-def anthropic_limit_headers(admission: Admission, time: float) -> list[Header]:
+def anthropic_limit_lines(admission: Admission, time: Callable[[], float]) -> bytes:
     """`anthropic-ratelimit-requests-limit: 600` and so on; the reset is a time of RFC 3339."""
-    headers: list[Header] = []
+    lines, now = b"", time()
     if requests := admission.requests:
         limit, remaining, reset = requests
-        headers += (
-            (b"anthropic-ratelimit-requests-limit", b"%d" % limit),
-            (b"anthropic-ratelimit-requests-remaining", b"%d" % remaining),
-            (b"anthropic-ratelimit-requests-reset", _rfc3339(time + reset)),
-        )
+        lines = _ANTHROPIC_REQUESTS % (limit, remaining, _rfc3339(now + reset))
     if tokens := admission.tokens_left:
         limit, remaining, reset = tokens
-        headers += (
-            (b"anthropic-ratelimit-tokens-limit", b"%d" % limit),
-            (b"anthropic-ratelimit-tokens-remaining", b"%d" % remaining),
-            (b"anthropic-ratelimit-tokens-reset", _rfc3339(time + reset)),
-        )
-    return headers
+        lines += _ANTHROPIC_TOKENS % (limit, remaining, _rfc3339(now + reset))
+    return lines
 
 
 def duration(seconds: float) -> bytes:
     """`120ms`, `59.5s`, `6m0s`, `1h0m0s`: as OpenAI's API writes it."""
-    return _long_duration(round(seconds)) if seconds >= 60 else _short_duration(max(0, round(seconds * 1000)))
+    return _long_duration(int(seconds + 0.5)) if seconds >= 60 else _short_duration(max(0, round(seconds * 1000)))
 
 
 @lru_cache(maxsize=1024)  # days and months of all callers are reset at the same time, and most minutes after 60 s
