@@ -12,7 +12,8 @@ from proxy.config.call_limits import UNIT_NAMES, UNITS
 from proxy.limits.calendar import Moment, Periods
 from proxy.limits.quota import Rule, scope_of
 from proxy.limits.scopes import Scope
-from proxy.limits.windows import CallsInProgress, Counter, SlidingWindow, Window
+from proxy.limits.sliding_window import SlidingWindow
+from proxy.limits.windows import CallsInProgress, Counter, Window
 
 _WHAT = {"requests": "requests", "tokens": "tokens", "list_requests": "list requests"}
 
@@ -109,27 +110,30 @@ class Account(Struct, gc=False):
         for window in self.requests:
             if window.due <= now:
                 window.advance(at)
-            window.used += 1
-            left = window.limit - window.used
+            window.used = used = window.used + 1
+            left = window.limit - used
             if left <= fewest:
                 requests, fewest = window, left
         for window in self.tokens:
             if window.due <= now:
                 window.advance(at)
-            window.used += tokens
-            left = window.limit - window.used
+            window.used = used = window.used + tokens
+            left = window.limit - used
             if left <= least or left <= 0:
                 balance, least = window, left
             if left + tokens <= 0:
                 fewest = -1
         for calls in self.in_flight:
-            calls.used += 1
-            if calls.used > calls.limit:
+            calls.used = used = calls.used + 1
+            if used > calls.limit:
                 fewest = -1
         if fewest < 0:
             return self._reject(at, tokens)
         for sliding in self.sliding_requests:
-            sliding.record(1, at)
+            if now < sliding.slot_ends_at:  # true for most; otherwise as `record`
+                sliding.unused_at = now + sliding.seconds
+            else:
+                sliding.record(1, at)
         if tokens:
             for sliding in self.sliding_tokens:
                 sliding.record(tokens, at)

@@ -7,8 +7,9 @@ from msgspec import Struct
 
 from proxy.config.call_limits import SLIDING
 from proxy.limits.scopes import Scope
+from proxy.limits.sliding_window import SlidingWindow
 from proxy.limits.state import LimitState
-from proxy.limits.windows import CalendarWindow, SlidingWindow
+from proxy.limits.windows import CalendarWindow
 
 _MAX_ENTRIES = 16
 """Times of one sliding window. More are joined, with the later time."""

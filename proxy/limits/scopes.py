@@ -6,7 +6,8 @@ from msgspec import Struct, field
 
 from proxy.config.call_limits import SLIDING, UNITS
 from proxy.limits.claims import KINDS
-from proxy.limits.windows import CalendarWindow, CallsInProgress, Counter, SlidingWindow
+from proxy.limits.sliding_window import SlidingWindow
+from proxy.limits.windows import CalendarWindow, CallsInProgress, Counter
 
 NAMES = {kind: {unit: f"{kind}/{unit}" for unit in (*UNITS, "")} for kind in KINDS}
 """The names of counters, by kind and unit."""

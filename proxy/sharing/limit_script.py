@@ -8,7 +8,7 @@ seconds by the clock of the server: those of the processes need not agree.
 
 from __future__ import annotations
 
-from proxy.limits.windows import EXACT, SLOTS
+from proxy.limits.sliding_window import EXACT, SLOTS
 
 STALE_SECONDS = 15
 """Seconds without a report of a process after which its calls in progress are not counted any more."""

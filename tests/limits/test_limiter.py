@@ -15,7 +15,7 @@ from proxy.limits.claims import Claim, Decision, Usage
 from proxy.limits.dropped import WARNING_SECONDS
 from proxy.limits.limiter import Limiter
 from proxy.limits.quota import Quota, Quotas, Rule
-from proxy.limits.windows import SlidingWindow
+from proxy.limits.sliding_window import SlidingWindow
 from tests.fakes import FakeClock, config_of, digest
 
 pytestmark = pytest.mark.anyio

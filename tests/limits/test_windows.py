@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.limits.calendar import Calendar, Moment, Period
-from proxy.limits.windows import EXACT, SLOTS, CalendarWindow, SlidingWindow
+from proxy.limits.sliding_window import EXACT, SLOTS, SlidingWindow
+from proxy.limits.windows import CalendarWindow
 
 MINUTE = 60.0
 

@@ -16,8 +16,8 @@ from proxy.limits.calendar import Calendar, Moment
 from proxy.limits.claims import Decision, Usage
 from proxy.limits.limiter import Limiter
 from proxy.limits.quota import Quota, Rule
+from proxy.limits.sliding_window import SlidingWindow
 from proxy.limits.state import LimitState
-from proxy.limits.windows import SlidingWindow
 from proxy.server import stored_limits
 from proxy.server.list_directory import list_directory
 from proxy.server.stored_limits import FLUSH_SECONDS, MAX_PROCESSES, Kept, LimitFiles, StoredLimits

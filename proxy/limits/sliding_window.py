@@ -1,0 +1,216 @@
+"""A window of time that ends now, in which amounts are counted. Pure: the time is an argument."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+
+from proxy.limits.calendar import Moment
+
+EXACT = 128
+"""Up to this limit a sliding window keeps the time of each request."""
+SLOTS = 64
+"""Above it, requests within this part of the window are kept as one, with the time of the last of them."""
+
+
+class SlidingWindow(Struct, gc=False):
+    """The usage within the last `seconds`. No interval of this length contains more than the limit.
+
+    More than the limit can be added: tokens are known when a call has ended. Usage above the limit is a debt, which
+    replaces entries that expire.
+    """
+
+    seconds: float
+    limit: int = 1
+    used: int = 0
+    """The sum of the counts, and the debt. `advance` is called before it is read, and before all other methods."""
+    due: float = math.inf
+    """When `advance` has something to do, in monotonic seconds."""
+    unused_at: float = 0.0
+    """When the newest entry expires. It is unused then, unless it has a debt."""
+    debt: int = 0
+    slot_ends_at: float = 0.0
+    """Until then, what is added belongs to the newest entry, which exists."""
+    _counted: int = 0
+    """The part of `in_window` that is in `_entries`. The rest belongs to the newest one, which expires at `unused_at`.
+
+    Most additions belong to the newest entry, which is updated when it is needed.
+    """
+    # Pairs of an expiry and a count, the oldest first. An array is small, and the garbage collector does not scan it.
+    _entries: array[float] = field(default_factory=lambda: array("d"))
+
+    @property
+    def in_window(self) -> int:
+        """The sum of the counts."""
+        return self.used - self.debt
+
+    def set_limit(self, limit: int) -> None:
+        self.limit = limit
+        self.slot_ends_at = 0.0
+
+    def advance(self, at: Moment) -> None:
+        """Drop what has expired."""
+        if self.due <= at.now:
+            self._drop_expired(at.now)
+
+    def add(self, amount: int, at: Moment) -> None:
+        """`amount`: negative to take back a part of what was added within the window."""
+        if amount > 0:
+            self.used += amount
+            self.record(amount, at)
+        else:
+            self._take_back(-amount)
+
+    def record(self, amount: int, at: Moment) -> None:
+        """Keep the time of an amount that was added to `used`: the second half of `add`."""
+        if self.used > self.limit:
+            amount = self._without_debt(amount)
+            if not amount:
+                return
+        if at.now >= self.slot_ends_at:
+            self._begin_entry(self.in_window - amount, at.now)
+        self.unused_at = at.now + self.seconds
+
+    def _begin_entry(self, in_window: int, now: float) -> None:
+        """`in_window`: without what the new entry is for."""
+        self._update_newest(in_window)
+        if not self._entries:
+            self.due = now + self.seconds
+        if self.limit > EXACT:
+            slot = self.seconds / SLOTS
+            self.slot_ends_at = (now // slot + 1) * slot
+        self._entries.extend((now + self.seconds, 0))
+
+    def _update_newest(self, in_window: int) -> None:
+        if self._entries:
+            self._entries[-2] = self.unused_at
+            self._entries[-1] += in_window - self._counted
+            self._counted = in_window
+
+    def _without_debt(self, amount: int) -> int:
+        """Return the part of an amount that fits in the window. The rest of it becomes a debt."""
+        fits = max(0, min(amount, self.limit - self.in_window + amount))
+        self.debt += amount - fits
+        return fits
+
+    def add_debt(self, amount: int) -> None:
+        """`amount`: negative to pay."""
+        self.debt += amount
+        self.used += amount
+
+    def adopt(self, used: int, at: Moment) -> None:
+        """Adopt the usage of all processes, as the process that counts for all has reported it."""
+        if used >= self.used:
+            self.add(used - self.used, at)
+            return
+        surplus = self.used - used
+        in_window = min(surplus, self.in_window)
+        self._remove_oldest(in_window)  # expired in that process
+        self.add_debt(in_window - surplus)
+        if self.debt and not self._entries:
+            fits = min(self.debt, self.limit)
+            self.replace([(at.now, fits)], self.debt - fits)
+
+    def wait(self, used: int, at: Moment) -> float:
+        """Seconds until no more than this is used."""
+        need = self.used - used
+        if need <= 0:
+            return 0.0
+        expiry = at.now + self.seconds
+        for expiry, count in self._pairs():
+            need -= count
+            if need <= 0:
+                return expiry - at.now
+        return expiry + self.seconds * math.ceil(need / self.limit) - at.now
+
+    def reset(self, at: Moment) -> float:
+        """Seconds until it is unused."""
+        left = self.unused_at - at.now
+        if self.debt:
+            left += self.seconds * math.ceil(self.debt / self.limit)
+        return left if left > 0.0 else 0.0
+
+    def is_used(self, at: Moment) -> bool:
+        return self.reset(at) > 0
+
+    def has_forgotten(self, seconds: float, at: Moment) -> bool:
+        """Whether an amount that was added this many seconds ago is no longer counted."""
+        return seconds >= self.seconds
+
+    def entries(self) -> list[tuple[float, int]]:
+        """Times and counts, the oldest first."""
+        return [(expiry - self.seconds, count) for expiry, count in self._pairs()]
+
+    def replace(self, entries: Iterable[tuple[float, int]], debt: int) -> None:
+        """Replace everything by these entries, the oldest first."""
+        del self._entries[:]
+        self.slot_ends_at = 0.0
+        self.used = self.debt = debt
+        self._counted = 0
+        for time, count in entries:
+            self._append(time + self.seconds, count)
+        self._set_expiry()
+
+    def _pairs(self) -> list[tuple[float, int]]:
+        """Expiries and counts."""
+        self._update_newest(self.in_window)
+        entries = self._entries
+        return [(entries[index], int(entries[index + 1])) for index in range(0, len(entries), 2)]
+
+    def _append(self, expiry: float, count: int) -> None:
+        self._entries.extend((expiry, count))
+        self.used += count
+        self._counted += count
+
+    def _set_expiry(self) -> None:
+        if self._entries:
+            self.due, self.unused_at = self._entries[0], self._entries[-2]
+        else:
+            self.due, self.unused_at, self.slot_ends_at = math.inf, 0.0, 0.0
+
+    def _drop_expired(self, now: float) -> None:
+        self._update_newest(self.in_window)
+        entries = self._entries
+        while entries and entries[0] <= now:
+            if self.debt and entries[-2] <= now:
+                self._pay_periods(now)
+                return
+            expiry, count = entries[0], int(entries[1])
+            del entries[:2]
+            self.used -= count
+            self._counted -= count
+            if self.debt:
+                paid = min(self.debt, count)
+                self.add_debt(-paid)
+                self._append(expiry + self.seconds, paid)
+        self._set_expiry()
+
+    def _pay_periods(self, now: float) -> None:
+        """Reduce the debt after everything in the window has expired: by the limit for each period since then."""
+        last = self._entries[-2] - self.seconds
+        periods = int((now - last) // self.seconds)
+        rest = max(0, self.used - self.limit * periods)
+        in_window = min(rest, self.limit)
+        self.replace([(last + periods * self.seconds, in_window)] if rest else [], rest - in_window)
+
+    def _take_back(self, amount: int) -> None:
+        paid = min(amount, self.debt)
+        self.add_debt(-paid)
+        self._remove_oldest(min(amount - paid, self.in_window))
+
+    def _remove_oldest(self, amount: int) -> None:
+        """The oldest, so that nothing expires too soon. `amount`: at most that of all."""
+        self._update_newest(self.in_window)
+        entries = self._entries
+        self.used -= amount
+        self._counted -= amount
+        while amount:
+            part = min(amount, int(entries[1]))
+            entries[1] -= part
+            amount -= part
+            if not entries[1]:
+                del entries[:2]
+        self._set_expiry()
