@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -28,13 +28,13 @@ from proxy.inference.request.parsing import parse_body
 from proxy.inference.request.query import forwarded_query
 from proxy.inference.resources import CallResources
 from proxy.inference.response.client import ClientResponse
-from proxy.inference.response.headers import relayed_headers
 from proxy.inference.response.ids import IdReader
 from proxy.inference.response.pending_ids import PendingIds
 from proxy.inference.response.relay import Relay
 from proxy.inference.response.stream_format import StreamFormat, stream_format_of
 from proxy.inference.routing import Order, candidates
 from proxy.inference.strategies import Conversation, strategies_of
+from proxy.limits.quota import Quota
 from proxy.store import Store, View
 from proxy.telemetry import CallRecord
 from proxy.wire import format_of
@@ -179,7 +179,7 @@ class Inference:
         finally:
             lease.release()
 
-    async def forward(
+    def forward(
         self,
         call: Call,
         head: RequestHead,
@@ -188,16 +188,28 @@ class Inference:
         send: Send,
         stream_format: StreamFormat,
         lease: Lease | None = None,
-    ) -> None:
+    ) -> Awaitable[None]:
         """Forward a call within the limits of its caller, and relay its response.
 
         `lease`: of its body, which is released as soon as the body is not used any more. Raises ApiError and
         ClientDisconnected.
         """
         if caller.quota is None:
-            await self._forward(call, head, caller, receive, send, stream_format, lease)
-            return
-        limited = self._limits.admit(call, caller, caller.quota, stream_format)
+            return self._forward(call, head, caller, receive, send, stream_format, lease)
+        return self._forward_limited(call, head, caller, caller.quota, receive, send, stream_format, lease)
+
+    async def _forward_limited(
+        self,
+        call: Call,
+        head: RequestHead,
+        caller: Caller,
+        quota: Quota,
+        receive: Receive,
+        send: Send,
+        stream_format: StreamFormat,
+        lease: Lease | None,
+    ) -> None:
+        limited = self._limits.admit(call, caller, quota, stream_format)
         if not isinstance(limited, LimitedCall):
             limited = await limited
         try:
@@ -238,9 +250,7 @@ class Inference:
 
             async def relay(forwarded: ForwardedCall) -> None:
                 scope.limit_to(forwarded.provider.call_timeout)
-                headers = _response_headers(
-                    forwarded, call, has_limits=limited is not None, names_provider=names_provider
-                )
+                headers = forwarded.headers(has_limits=limited is not None, names_provider=names_provider)
                 ids = self._id_reader(call, forwarded, client, scope)
                 relay = Relay(
                     forwarded,
@@ -285,18 +295,6 @@ class Inference:
             client.before_send = pending.settle
             return IdReader(path, pending.add)
         return IdReader(path, partial(record, lambda text: run_now(is_own_text(text))))
-
-
-def _response_headers(forwarded: ForwardedCall, call: Call, *, has_limits: bool, names_provider: bool) -> list[Header]:
-    raw_headers, own_id = forwarded.response.raw_headers, forwarded.own_id
-    headers = [
-        *relayed_headers(raw_headers, own_id=own_id, model=call.model, has_limits=has_limits),
-        *forwarded.further_headers,
-        *forwarded.id_headers,
-    ]
-    if names_provider:
-        headers.append((b"x-served-by", forwarded.provider.name.encode()))
-    return headers
 
 
 def _release(call: Call, lease: Lease) -> None:

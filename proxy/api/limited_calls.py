@@ -33,8 +33,8 @@ class LimitedCall(Struct, gc=False):
     record: CallRecord
     lines: bytes
     """The headers that report the limits, as `RawResponse.lines`."""
-    estimate: int
-    """Tokens of the request, if they are counted without a report of the provider, else 0."""
+    costs_input: bool
+    """Whether the estimated tokens of the request are counted if the provider reports none."""
     text: TextCounter | None
     """Counts the text of a stream; None if tokens are not limited, or do not come from text."""
 
@@ -42,14 +42,14 @@ class LimitedCall(Struct, gc=False):
         """Nothing was sent but this error: it costs only what its provider has reported."""
         others = [header for header in error.headers if not header[0].startswith(PROVIDER_PREFIXES)]
         error.headers = [*others, *headers_of(self.lines)]
-        self.estimate = 0
+        self.costs_input = False
 
     def end(self) -> None:
         record = self.record
         if record.output_tokens and record.outcome == "ok":  # true for most
             tokens = record.input_tokens + record.output_tokens
         else:
-            tokens = _tokens_of(record, self.estimate, self.text)
+            tokens = _tokens_of(record, self.admission.tokens if self.costs_input else 0, self.text)
         self.limiter.end(self.admission, tokens)
 
 
@@ -90,14 +90,8 @@ class LimitedCalls:
         if admission.rejection:
             raise refusal(admission.rejection, lines)
         generates = stream_format.generates
-        return LimitedCall(
-            limiter,
-            admission,
-            call.record,
-            lines,
-            admission.tokens if generates else 0,
-            TextCounter() if counts and generates and call.body.is_stream else None,
-        )
+        text = TextCounter() if call.body.is_stream and counts and generates else None
+        return LimitedCall(limiter, admission, call.record, lines, generates, text)
 
 
 def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> int:

@@ -65,6 +65,15 @@ class ForwardedCall:
         self.verdict: Verdict | None = None
         """If the response turned out to be a refusal."""
 
+    def headers(self, *, has_limits: bool, names_provider: bool) -> list[Header]:
+        """Return the headers that are relayed, and those that are added. `has_limits`: as in `relayed_headers`."""
+        raw_headers, model = self.response.raw_headers, self._call.model
+        relayed = response_headers.relayed_headers(raw_headers, own_id=self.own_id, model=model, has_limits=has_limits)
+        headers = [*relayed, *self.further_headers, *self.id_headers]
+        if names_provider:
+            headers.append((b"x-served-by", self.provider.name.encode()))
+        return headers
+
     @property
     def id_headers(self) -> Sequence[Header]:
         """The header with the provider's id of the request, if there is one."""

@@ -11,7 +11,6 @@ from msgspec import Struct
 from proxy.config.call_limits import UNIT_NAMES, UNITS
 from proxy.limits.calendar import Moment, Periods
 from proxy.limits.quota import Rule, scope_of
-from proxy.limits.scopes import Scope
 from proxy.limits.sliding_window import SlidingWindow
 from proxy.limits.windows import CallsInProgress, Counter, Window
 
@@ -82,17 +81,19 @@ class Account(Struct, gc=False):
     requests: tuple[Window, ...]
     """The longest last: of several with the same remaining part, it is reported."""
     tokens: tuple[Window, ...]
-    in_flight: tuple[CallsInProgress, ...]
+    calls: CallsInProgress | None
+    """Those of the caller, None without a limit."""
+    group_calls: tuple[CallsInProgress, ...]
     sliding_requests: tuple[SlidingWindow, ...]
     sliding_tokens: tuple[SlidingWindow, ...]
-    scope: Scope
-    """That of the caller."""
     caller: str
-    """Its name."""
+    """The scope of the caller."""
     counters: tuple[Counter, ...]
     """The same as above, one for each rule."""
     scopes: tuple[str, ...]
     """Those of the counters."""
+    is_current: bool = True
+    """False after another account has replaced it, or its counters were dropped."""
     _periods: Periods | None = None
     """For which the windows of the calendar have begun."""
 
@@ -123,9 +124,13 @@ class Account(Struct, gc=False):
                 balance, least = window, left
             if left + tokens <= 0:
                 fewest = -1
-        for calls in self.in_flight:
+        if (calls := self.calls) is not None:
             calls.used = used = calls.used + 1
             if used > calls.limit:
+                fewest = -1
+        for calls in self.group_calls:
+            calls.used += 1
+            if calls.used > calls.limit:
                 fewest = -1
         if fewest < 0:
             return self._reject(at, tokens)
@@ -152,7 +157,9 @@ class Account(Struct, gc=False):
 
         Tokens whose window has expired are not subtracted: that would admit more than the limit.
         """
-        for calls in self.in_flight:
+        if (calls := self.calls) is not None and (used := calls.used):
+            calls.used = used - 1
+        for calls in self.group_calls:
             if calls.used:
                 calls.used -= 1
         if not tokens:
@@ -172,8 +179,9 @@ class Account(Struct, gc=False):
                 sliding.record(tokens, at)
 
     def _reject(self, at: Moment, tokens: int) -> Admission:
-        for calls in self.in_flight:
-            calls.used -= 1
+        for calls in (self.calls, *self.group_calls):
+            if calls is not None:
+                calls.used -= 1
         for window in self.requests:
             window.used -= 1
         for window in self.tokens:
@@ -187,20 +195,21 @@ class Account(Struct, gc=False):
             counter.advance(at)
 
 
-def account_of(caller: str, scope: Scope, rules: Sequence[Rule], counters: Sequence[Counter]) -> Account:
-    """`counters`: one for each rule."""
+def account_of(caller: str, rules: Sequence[Rule], counters: Sequence[Counter]) -> Account:
+    """`caller`: its scope; `counters`: one for each rule."""
     bound = sorted(zip(rules, counters, strict=True), key=lambda pair: UNITS.index(pair[0].unit) if pair[0].unit else 0)
     windows = [(rule.kind, each) for rule, each in bound if not isinstance(each, CallsInProgress)]
     requests = tuple(window for kind, window in windows if kind != "tokens")
     tokens = tuple(window for kind, window in windows if kind == "tokens")
+    calls = [(rule.group, each) for rule, each in bound if isinstance(each, CallsInProgress)]
     return Account(
         rules,
         requests,
         tokens,
-        tuple(each for each in counters if isinstance(each, CallsInProgress)),
+        next((each for group, each in calls if not group), None),
+        tuple(each for group, each in calls if group),
         tuple(each for each in requests if isinstance(each, SlidingWindow)),
         tuple(each for each in tokens if isinstance(each, SlidingWindow)),
-        scope,
         caller,
         (*counters,),
         scopes=tuple(dict.fromkeys(scope_of(rule, caller) for rule in rules)),

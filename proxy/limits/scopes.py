@@ -18,8 +18,6 @@ class Scope(Struct, gc=False):
 
     counters: dict[str, Counter] = field(default_factory=dict)
     """By kind and unit, such as `requests/m`; `concurrent/` are the calls in progress."""
-    is_dropped: bool = False
-    """Whether another one has replaced it, because these counters were unused, or too many were used."""
 
     @property
     def in_flight(self) -> int:
