@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from proxy.limits.admission import Admission
 
@@ -15,6 +14,9 @@ PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b
 """How the names of headers begin with which providers report limits."""
 
 
+_KNOWN: dict[float, bytes] = {}
+"""Durations by whole seconds. Days and months of all callers are reset at the same time, most minutes after 60 s."""
+_MAX_KNOWN = 1024
 _LINES = b"%b: %%d\r\n%b: %%d\r\n%b: %%b\r\n"
 _REQUESTS = _LINES % (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
 _TOKENS = _REQUESTS.replace(b"requests", b"tokens")
@@ -52,14 +54,20 @@ def anthropic_limit_lines(admission: Admission, time: Callable[[], float]) -> by
 
 def duration(seconds: float) -> bytes:
     """`120ms`, `59.5s`, `6m0s`, `1h0m0s`: as OpenAI's API writes it."""
-    return _long_duration(int(seconds + 0.5)) if seconds >= 60 else _short_duration(max(0, round(seconds * 1000)))
+    if seconds < 60:
+        return _short_duration(max(0, round(seconds * 1000)))
+    whole = (seconds + 0.5) // 1
+    return _KNOWN.get(whole) or _long_duration(whole)
 
 
-@lru_cache(maxsize=1024)  # days and months of all callers are reset at the same time, and most minutes after 60 s
-def _long_duration(seconds: int) -> bytes:
-    minutes, second = divmod(seconds, 60)
+def _long_duration(seconds: float) -> bytes:
+    if len(_KNOWN) >= _MAX_KNOWN:
+        _KNOWN.clear()
+    minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
-    return b"%dh%dm%ds" % (hours, minute, second) if hours else b"%dm%ds" % (minute, second)
+    text = b"%dh%dm%ds" % (hours, minute, second) if hours else b"%dm%ds" % (minute, second)
+    _KNOWN[seconds] = text
+    return text
 
 
 def _short_duration(milliseconds: int) -> bytes:
