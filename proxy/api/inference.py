@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -34,7 +34,6 @@ from proxy.inference.response.relay import Relay
 from proxy.inference.response.stream_format import StreamFormat, stream_format_of
 from proxy.inference.routing import Order, candidates
 from proxy.inference.strategies import Conversation, strategies_of
-from proxy.limits.quota import Quota
 from proxy.store import Store, View
 from proxy.telemetry import CallRecord
 from proxy.wire import format_of
@@ -179,7 +178,7 @@ class Inference:
         finally:
             lease.release()
 
-    def forward(
+    async def forward(
         self,
         call: Call,
         head: RequestHead,
@@ -188,98 +187,85 @@ class Inference:
         send: Send,
         stream_format: StreamFormat,
         lease: Lease | None = None,
-    ) -> Awaitable[None]:
+    ) -> None:
         """Forward a call within the limits of its caller, and relay its response.
 
         `lease`: of its body, which is released as soon as the body is not used any more. Raises ApiError and
         ClientDisconnected.
         """
-        if caller.quota is None:
-            return self._forward(call, head, caller, receive, send, stream_format, lease)
-        return self._forward_limited(call, head, caller, caller.quota, receive, send, stream_format, lease)
-
-    async def _forward_limited(
-        self,
-        call: Call,
-        head: RequestHead,
-        caller: Caller,
-        quota: Quota,
-        receive: Receive,
-        send: Send,
-        stream_format: StreamFormat,
-        lease: Lease | None,
-    ) -> None:
-        limited = self._limits.admit(call, caller, quota, stream_format)
-        if not isinstance(limited, LimitedCall):
-            limited = await limited
+        limited: LimitedCall | None = None
+        if caller.quota is not None:
+            admitted = self._limits.admit(call, caller, caller.quota, stream_format)
+            limited = admitted if isinstance(admitted, LimitedCall) else await admitted
         try:
-            await self._forward(call, head, caller, receive, send, stream_format, lease, limited)
-        except ApiError as error:
-            limited.failed(error)
-            raise
-        finally:
-            limited.end()
+            names_provider = caller.admin or self._server.expose_provider
+            watch = head.connection.watch if head.connection else watch_receive(receive)
+            first = self._providers[call.candidates[0].offer.provider]
+            id_headers = [(name, head.request_id) for name in stream_format.format.request_id_headers]
+            waiting = _BEFORE_HEAD * self._server.sse_keepalive
+            with CallScope(self._timer, watch, first.call_timeout, call.record) as scope:
+                client = ClientResponse(
+                    send,
+                    head.connection,
+                    scope,
+                    call.record,
+                    self._monotonic,
+                    id_headers=id_headers,
+                    waiting=waiting if call.body.is_stream and stream_format.has_last_event else None,
+                )
 
-    async def _forward(
+                relay = partial(
+                    self._relay, call, client, scope, stream_format, lease, limited, id_headers, names_provider
+                )
+                try:
+                    await self._forwarder.forward(call, scope, relay)
+                except ApiError as error:
+                    if names_provider and error.provider:
+                        error.headers = [*error.headers, (b"x-served-by", error.provider.encode())]
+                    if not client.has_started:
+                        if limited:
+                            limited.failed(error)
+                        raise
+                    call.record.failed(error, is_broken=True)
+                    client.log_unsent(error.headers)
+                    await client.send(stream_format.format.error_event(error, 0))
+                    await client.send(b"", more=False)
+                finally:
+                    client.close()
+        finally:
+            if limited:
+                limited.end()
+
+    async def _relay(
         self,
         call: Call,
-        head: RequestHead,
-        caller: Caller,
-        receive: Receive,
-        send: Send,
+        client: ClientResponse,
+        scope: CallScope,
         stream_format: StreamFormat,
         lease: Lease | None,
-        limited: LimitedCall | None = None,
+        limited: LimitedCall | None,
+        id_headers: Sequence[Header],
+        names_provider: bool,
+        forwarded: ForwardedCall,
     ) -> None:
-        """Raises ApiError and ClientDisconnected. `limited`: None without limits."""
-        names_provider = caller.admin or self._server.expose_provider
-        watch = head.connection.watch if head.connection else watch_receive(receive)
-        first = self._providers[call.candidates[0].offer.provider]
-        id_headers = [(name, head.request_id) for name in stream_format.format.request_id_headers]
-        waiting = _BEFORE_HEAD * self._server.sse_keepalive
-        with CallScope(self._timer, watch, first.call_timeout, call.record) as scope:
-            client = ClientResponse(
-                send,
-                head.connection,
-                scope,
-                call.record,
-                self._monotonic,
-                id_headers=id_headers,
-                waiting=waiting if call.body.is_stream and stream_format.has_last_event else None,
-            )
-
-            async def relay(forwarded: ForwardedCall) -> None:
-                scope.limit_to(forwarded.provider.call_timeout)
-                headers = forwarded.headers(has_limits=limited is not None, names_provider=names_provider)
-                ids = self._id_reader(call, forwarded, client, scope)
-                relay = Relay(
-                    forwarded,
-                    call.model,
-                    client,
-                    scope,
-                    stream_format,
-                    self._server.sse_keepalive,
-                    ids,
-                    # The reader of ids looks them up in the body.
-                    release_body=partial(_release, call, lease) if lease and not ids else None,
-                    text=limited.text if limited else None,
-                    lines=limited.lines if limited else b"",
-                )
-                await relay.run([*headers, *id_headers])
-
-            try:
-                await self._forwarder.forward(call, scope, relay)
-            except ApiError as error:
-                if names_provider and error.provider:
-                    error.headers = [*error.headers, (b"x-served-by", error.provider.encode())]
-                if not client.has_started:
-                    raise
-                call.record.failed(error, is_broken=True)
-                client.log_unsent(error.headers)
-                await client.send(stream_format.format.error_event(error, 0))
-                await client.send(b"", more=False)
-            finally:
-                client.close()
+        """Relay a response that has started. `limited`: None without limits. Raises ApiError and ClientDisconnected."""
+        scope.limit_to(forwarded.provider.call_timeout)
+        headers = forwarded.headers(has_limits=limited is not None, names_provider=names_provider)
+        ids = self._id_reader(call, forwarded, client, scope)
+        relay = Relay(
+            forwarded,
+            call.model,
+            client,
+            scope,
+            stream_format,
+            self._server.sse_keepalive,
+            ids,
+            # The reader of ids looks them up in the body.
+            release_body=partial(_release, call, lease) if lease and not ids else None,
+            text=limited.text if limited else None,
+            lines=limited.lines if limited else b"",
+        )
+        await relay.run([*headers, *id_headers])
 
     def _id_reader(
         self, call: Call, forwarded: ForwardedCall, client: ClientResponse, scope: CallScope
