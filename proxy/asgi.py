@@ -25,7 +25,7 @@ class RawResponse(Struct, frozen=True):
     rest: Sequence[bytes] = ()
     """Further parts of the body, which several responses may share."""
     lines: bytes = b""
-    """Further lines of the head, each with its end (RFC 9112, 2.1): they are sent as they are."""
+    """Further lines of the head, each after the end of the one before: they are sent as they are."""
 
     @property
     def all_headers(self) -> list[Header]:
@@ -39,7 +39,7 @@ class RawResponse(Struct, frozen=True):
 
 def headers_of(lines: bytes) -> list[Header]:
     """Return the headers that `RawResponse.lines` has."""
-    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.splitlines())]
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.split(b"\r\n")[1:])]
 
 
 AddHeaders = Callable[[Iterable[Header], Iterable[Header]], list[Header]]

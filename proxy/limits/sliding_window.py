@@ -31,9 +31,9 @@ class SlidingWindow(Struct, gc=False):
     """When `advance` has something to do, in monotonic seconds."""
     unused_at: float = 0.0
     """When the newest entry expires. It is unused then, unless it has a debt."""
-    debt: int = 0
     slot_ends_at: float = 0.0
     """Until then, what is added belongs to the newest entry, which exists."""
+    debt: int = 0
     _counted: int = 0
     """The part of `in_window` that is in `_entries`. The rest belongs to the newest one, which expires at `unused_at`.
 

@@ -237,9 +237,8 @@ class Cycle:
 
 
 def head_bytes(status: int, headers: Iterable[Header], lines: bytes = b"") -> bytes:
-    """`lines`: as in `RawResponse`."""
-    end = b"\r\n%b\r\n" % lines if lines else b"\r\n\r\n"
-    return STATUS_LINE[status] + b"\r\n".join(map(b": ".join, headers)) + end
+    """`headers`: at least one; `lines`: as in `RawResponse`."""
+    return STATUS_LINE[status] + b"\r\n".join(map(b": ".join, headers)) + lines + b"\r\n\r\n"
 
 
 def _nothing() -> None:

@@ -17,7 +17,7 @@ PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b
 _KNOWN: dict[float, bytes] = {}
 """Durations by whole seconds. Days and months of all callers are reset at the same time, most minutes after 60 s."""
 _MAX_KNOWN = 1024
-_LINES = b"%b: %%d\r\n%b: %%d\r\n%b: %%b\r\n"
+_LINES = b"\r\n%b: %%d\r\n%b: %%d\r\n%b: %%b"
 _REQUESTS = _LINES % (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
 _TOKENS = _REQUESTS.replace(b"requests", b"tokens")
 _ANTHROPIC_REQUESTS = _LINES % (

@@ -139,6 +139,34 @@ async def test_good_answers_report_the_tightest_limit_in_the_names_of_openai(
     assert second.headers["x-ratelimit-remaining-tokens"] == str(1000 - 8 - 2)
 
 
+@pytest.mark.parametrize(
+    ("script", "is_stream", "status"),
+    [
+        (replies(completion("m")), False, 200),
+        (replies({**completion("m"), "text": "x" * 300_000}), False, 200),
+        (streams(chunk_event("m", "text"), DONE), True, 200),
+        (streams(b"\n", b'{"model": "m"}', content_type="application/json"), False, 200),
+        (streams(b"audio", content_type="audio/mpeg"), False, 200),
+        (replies({"error": {"message": "No."}}, status=400), False, 400),
+    ],
+    ids=["JSON", "long JSON", "events", "JSON after blank lines", "other bytes", "error"],
+)
+async def test_every_response_to_a_call_reports_each_limit_once(
+    script: Script, is_stream: bool, status: int, clock: FakeClock, fetch: FakeFetch
+) -> None:
+    async with limited("{requests: 10/m, tokens: 1000/m}", clock, fetch, script) as (served, _):
+        response = await call(served, stream=is_stream)
+    assert response.status_code == status
+    assert [header for header in response.headers.multi_items() if header[0].startswith("x-ratelimit-")] == [
+        ("x-ratelimit-limit-requests", "10"),
+        ("x-ratelimit-remaining-requests", "9"),
+        ("x-ratelimit-reset-requests", "1m0s"),
+        ("x-ratelimit-limit-tokens", "1000"),
+        ("x-ratelimit-remaining-tokens", "998"),
+        ("x-ratelimit-reset-tokens", "1m0s"),
+    ]
+
+
 async def test_anthropics_api_gets_the_names_of_anthropic(clock: FakeClock, fetch: FakeFetch) -> None:
     clock.set_time(1_800_000_000.0)
     async with limited("{requests: 1/m}", clock, fetch) as (served, _):
@@ -375,6 +403,23 @@ async def test_limits_of_lists_are_reported_as_in_the_api_of_the_list(clock: Fak
     shown = [{name for name in answer.headers if "ratelimit" in name} for answer in answers]
     assert [answer.status_code for answer in answers] == [200, 429]
     assert shown == [{f"anthropic-ratelimit-requests-{name}" for name in ("limit", "remaining", "reset")}] * 2
+
+
+async def test_the_limits_of_lists_are_reported_once_to_pages_and_without_a_body(
+    clock: FakeClock, fetch: FakeFetch
+) -> None:
+    config = CONFIG + "server: {{cors: ['https://page.example']}}\n"
+    async with limited("{list_requests: 5/m}", clock, fetch, config=config) as (served, _):
+        headers = {"Authorization": f"Bearer {ALICE}", "Origin": "https://page.example"}
+        answers = [await served.client.request(method, "/v1/models", headers=headers) for method in ("GET", "HEAD")]
+    shown = [[header for header in each.headers.multi_items() if "ratelimit-" in header[0]] for each in answers]
+    limit, reset = ("x-ratelimit-limit-requests", "5"), ("x-ratelimit-reset-requests", "1m0s")
+    exposed = ("access-control-expose-headers", answers[0].headers["access-control-expose-headers"])
+    assert [sorted({*each} - {exposed}) for each in shown] == [
+        [limit, ("x-ratelimit-remaining-requests", left), reset] for left in ("4", "3")
+    ]
+    assert [len(each) for each in shown] == [3, 3]
+    assert answers[1].content == b""
 
 
 # -- many clients ------------------------------------------------------------------------------------------------------
