@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -38,10 +38,10 @@ from tests.providers.scripted import Exchange, fake_provider
 from tests.valkey_servers import ValkeyServer
 
 KEYS, CALLERS = 10_000, 1_000
-"""All keys have limits; this many make calls, so that each one calls several times."""
+"""Of each kind; and how many of them make calls, so that each one calls several times."""
 CONNECTIONS = 32
 GOAL = 1.1
-ROUNDS, SECONDS = 9, 1.0
+ROUNDS, SECONDS = 15, 1.0
 LIMITS = "requests: [600/m, 10k/d], tokens: 2M/d, concurrent: 20"
 LIST_LIMITS = f"{LIMITS}, list_requests: 1M/h"
 
@@ -76,51 +76,64 @@ def _entry(name: str, key: str, more: str) -> str:
 
 
 def _costs() -> list[list[str]]:
-    """Lists and calls of 10,000 keys in rotation: without limits, with limits of calls, and of lists, too."""
+    """Lists and calls of 10,000 keys in rotation: without limits, with limits of calls, and of lists, too.
+
+    All are keys of one server: two processes of the same program differ by more than what is measured.
+    """
+    kinds = {"without limits": "", "with limits": LIMITS, "with limits of lists": LIST_LIMITS}
     with ExitStack() as stack:
         where = Path(stack.enter_context(folder()))
         port = free_port()
         provider = stack.enter_context(process(python("-m", "tests.providers.bulk_calls", str(port)), LOAD_CORE))
         wait_for(port, provider)
-        keys = where / "keys"
-        keys.write_text("".join(f"mp-benchmark-{number:032d}\n" for number in range(KEYS)))
-        callers = where / "callers"
-        callers.write_text("".join(f"mp-benchmark-{number:032d}\n" for number in range(CALLERS)))
         body = where / "body"
         body.write_bytes(call_body("m", streamed=False))
-        servers = [
-            (name, _with_keys(stack, where, port, keys, limits))
-            for name, limits in (("without limits", ""), ("with limits", LIMITS), ("with limits of lists", LIST_LIMITS))
-        ]
+        server = _with_keys(stack, where, port, kinds)
         rows = []
         for what, path, content in (("lists", "/v1/models", None), ("calls", "/v1/chat/completions", body)):
-            rounds: list[list[Round]] = [[] for _ in servers]
+            number = CALLERS if content else KEYS
+            compared = [kind for kind in kinds if content is None or "lists" not in kind]
+            rounds: dict[str, list[Round]] = {kind: [] for kind in compared}
             for turn in range(ROUNDS + 1):
-                for (_, server), runs in zip(servers, rounds, strict=True):
+                for kind in compared:
+                    keys = where / f"{what}-{kind}"
+                    keys.write_text("".join(f"{_key(kind, n)}\n" for n in range(number)))
                     run = measured(
                         server.pid,
                         server.url(path),
                         connections=CONNECTIONS,
                         seconds=SECONDS,
-                        keys=callers if content else keys,
+                        keys=keys,
                         body=content,
                     )
-                    runs += [run] if turn else []
-            rows += [_cost(f"{what}, {name}", runs, rounds[0]) for (name, _), runs in zip(servers, rounds, strict=True)]
+                    rounds[kind] += [run] if turn else []
+            rows += [_cost(f"{what}, {kind}", runs, rounds["without limits"]) for kind, runs in rounds.items()]
         return rows
 
 
-def _with_keys(stack: ExitStack, where: Path, port: int, keys: Path, limits: str) -> Server:
-    values = keys.read_text().split()
-    own = f", limits: {{{limits}}}" if limits else ""
-    entries = [_entry(f"k{number}", key, f"models: ['*']{own}") for number, key in enumerate(values)]
+def _group(kind: str) -> str:
+    return kind.replace(" ", "-")
+
+
+def _key(kind: str, number: int) -> str:
+    return f"mp-benchmark-{_group(kind)}-{number:020d}"
+
+
+def _with_keys(stack: ExitStack, where: Path, port: int, kinds: Mapping[str, str]) -> Server:
+    """`kinds`: the limits of KEYS keys each, "" for none."""
+    groups = "".join(f"  {_group(kind)}: {{models: ['*'], limits: {{{limits}}}}}\n" for kind, limits in kinds.items())
+    entries = "\n".join(
+        _entry(f"{_group(kind)}-{number}", _key(kind, number), f"group: {_group(kind)}")
+        for kind in kinds
+        for number in range(KEYS)
+    )
     models = ", ".join(["m", *(f"m{number}" for number in range(60))])
     line = (
         f"  - {{name: a, kind: static, models: [{models}], max_in_flight: 10000, "
         f"call: {{base_url: 'http://127.0.0.1:{port}/json'}}}}"
     )
-    server = stack.enter_context(ours(where, config_text([line], "keys:\n" + "\n".join(entries))))
-    wait_until_listed(server, 61, {"Authorization": f"Bearer {values[0]}"})
+    server = stack.enter_context(ours(where, config_text([line], f"groups:\n{groups}keys:\n{entries}")))
+    wait_until_listed(server, 61, {"Authorization": f"Bearer {_key('without limits', 0)}"})
     return server
 
 
