@@ -233,7 +233,7 @@ class Inference:
                 finally:
                     client.close()
         finally:
-            if limited:
+            if limited is not None:
                 limited.end()
 
     async def _relay(
@@ -262,8 +262,8 @@ class Inference:
             ids,
             # The reader of ids looks them up in the body.
             release_body=partial(_release, call, lease) if lease and not ids else None,
-            text=limited.text if limited else None,
-            lines=limited.lines if limited else b"",
+            text=limited.text if limited is not None else None,
+            lines=limited.lines if limited is not None else b"",
         )
         await relay.run([*headers, *id_headers])
 

@@ -85,9 +85,9 @@ class LimitedCalls:
 
     def _admitted(self, admission: Admission, call: Call, stream_format: StreamFormat, *, counts: bool) -> LimitedCall:
         """`counts`: whether the tokens of the call are limited."""
-        limiter = self._limiter
-        lines = stream_format.format.limit_lines(admission, limiter.time)
-        if admission.rejection:
+        limiter, limit_lines = self._limiter, stream_format.format.limit_lines
+        lines = limit_lines(admission, limiter.time)
+        if admission.rejection is not None:
             raise refusal(admission.rejection, lines)
         generates = stream_format.generates
         text = TextCounter() if call.body.is_stream and counts and generates else None

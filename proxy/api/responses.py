@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Sequence
-from typing import ClassVar
 from urllib.parse import parse_qsl, quote
 
 from proxy.access import Caller
@@ -45,7 +44,7 @@ class StoredCall(Call, frozen=True, kw_only=True):
     method: str
     parameters: Sequence[tuple[str, str]]
 
-    has_new_tokens: ClassVar[bool] = False
+    has_new_tokens: bool = False
 
     @property
     def path_of_ids(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
-from typing import ClassVar
 from urllib.parse import parse_qsl, quote
 
 from msgspec import Struct
@@ -48,7 +47,7 @@ class Call(Struct, frozen=True):
     """All headers of the caller, from which `forward_headers` selects."""
     query: str = ""
     """The query parameters that are forwarded, percent-encoded."""
-    has_new_tokens: ClassVar[bool] = True
+    has_new_tokens: bool = True
     """Whether the tokens that the response reports were not counted before."""
 
     @property

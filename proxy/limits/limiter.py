@@ -102,7 +102,7 @@ class Limiter:
         if account is None or account.rules is not rules:
             account = state.open(rules, identity)
         admission = account.admit(at, tokens)
-        if admission.rejection:
+        if admission.rejection is not None:
             self.rejected[admission.rejection.rule.kind] += 1
         elif state.changed is not None:
             state.changed.update(account.scopes)

@@ -119,8 +119,8 @@ class LimitState:
 
     def now(self) -> Moment:
         """Return the present moment."""
-        at = self.at
-        at.now = now = self._monotonic()
+        at, monotonic = self.at, self._monotonic
+        at.now = now = monotonic()
         if now >= at.due:
             self._update(now)
         return at

@@ -20,7 +20,7 @@ def _unchanged(error: RelayedError) -> bytes:
     return error.body
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Format:
     """One row of `wire.FORMATS`: which requests use the format, and how its errors and lists are written."""
 

@@ -54,9 +54,9 @@ def anthropic_limit_lines(admission: Admission, time: Callable[[], float]) -> by
 
 def duration(seconds: float) -> bytes:
     """`120ms`, `59.5s`, `6m0s`, `1h0m0s`: as OpenAI's API writes it."""
-    if seconds < 60:
+    if seconds < 60.0:
         return _short_duration(max(0, round(seconds * 1000)))
-    whole = (seconds + 0.5) // 1
+    whole = (seconds + 0.5) // 1.0
     return _KNOWN.get(whole) or _long_duration(whole)
 
 
