@@ -25,7 +25,7 @@ class RawResponse(Struct, frozen=True):
     rest: Sequence[bytes] = ()
     """Further parts of the body, which several responses may share."""
     lines: bytes = b""
-    """Further lines of the head, each after the end of the one before: they are sent as they are."""
+    """Further lines of the head, each preceded by CRLF: they are sent as they are."""
 
     @property
     def all_headers(self) -> list[Header]:

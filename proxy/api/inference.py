@@ -213,7 +213,6 @@ class Inference:
                     id_headers=id_headers,
                     waiting=waiting if call.body.is_stream and stream_format.has_last_event else None,
                 )
-
                 relay = partial(
                     self._relay, call, client, scope, stream_format, lease, limited, id_headers, names_provider
                 )

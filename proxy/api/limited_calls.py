@@ -63,7 +63,7 @@ class LimitedCalls:
     def admit(
         self, call: Call, caller: Caller, quota: Quota, stream_format: StreamFormat
     ) -> LimitedCall | Awaitable[LimitedCall]:
-        """Admit a call; return what must be awaited for it if other processes count, too, or its body is long.
+        """Admit a call, at once unless other processes count, too, or its body is long.
 
         `stream_format`: of its path. Raises LimitExceeded, at once or later.
         """

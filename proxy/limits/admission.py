@@ -11,11 +11,11 @@ from msgspec import Struct
 from proxy.config.call_limits import UNIT_NAMES, UNITS
 from proxy.limits.calendar import Moment, Periods
 from proxy.limits.quota import Rule, scope_of
+from proxy.limits.scopes import Scope
 from proxy.limits.sliding_window import SlidingWindow
 from proxy.limits.windows import CallsInProgress, Counter, Window
 
 _WHAT = {"requests": "requests", "tokens": "tokens", "list_requests": "list requests"}
-
 
 Remaining = tuple[int, int, float]
 """A limit, how much of it remains, and the seconds until it is unused, for headers."""
@@ -62,7 +62,7 @@ class Admission(Struct, frozen=True, gc=False):
     account: Account | None
     """Where it was counted; None if other processes count, too."""
     claimed: Claimed | None = None
-    """What it was counted for then."""
+    """What it was counted for, if other processes count, too; else None."""
 
     @property
     def is_granted(self) -> bool:
@@ -86,14 +86,14 @@ class Account(Struct, gc=False):
     group_calls: tuple[CallsInProgress, ...]
     sliding_requests: tuple[SlidingWindow, ...]
     sliding_tokens: tuple[SlidingWindow, ...]
+    scope: Scope
+    """That of the caller."""
     caller: str
-    """The scope of the caller."""
+    """Its name."""
     counters: tuple[Counter, ...]
     """The same as above, one for each rule."""
     scopes: tuple[str, ...]
     """Those of the counters."""
-    is_current: bool = True
-    """False after another account has replaced it, or its counters were dropped."""
     _periods: Periods | None = None
     """For which the windows of the calendar have begun."""
 
@@ -195,8 +195,8 @@ class Account(Struct, gc=False):
             counter.advance(at)
 
 
-def account_of(caller: str, rules: Sequence[Rule], counters: Sequence[Counter]) -> Account:
-    """`caller`: its scope; `counters`: one for each rule."""
+def account_of(caller: str, scope: Scope, rules: Sequence[Rule], counters: Sequence[Counter]) -> Account:
+    """`caller`: the name of its scope; `counters`: one for each rule."""
     bound = sorted(zip(rules, counters, strict=True), key=lambda pair: UNITS.index(pair[0].unit) if pair[0].unit else 0)
     windows = [(rule.kind, each) for rule, each in bound if not isinstance(each, CallsInProgress)]
     requests = tuple(window for kind, window in windows if kind != "tokens")
@@ -210,6 +210,7 @@ def account_of(caller: str, rules: Sequence[Rule], counters: Sequence[Counter]) 
         tuple(each for group, each in calls if group),
         tuple(each for each in requests if isinstance(each, SlidingWindow)),
         tuple(each for each in tokens if isinstance(each, SlidingWindow)),
+        scope,
         caller,
         (*counters,),
         scopes=tuple(dict.fromkeys(scope_of(rule, caller) for rule in rules)),

@@ -134,7 +134,7 @@ class Limiter:
         state, account, more = self.state, admission.account, tokens - admission.tokens
         if account is not None:
             at = state.now()  # which drops scopes
-            if not account.is_current:
+            if account.scope.is_dropped:
                 account = state.account(account.rules, account.caller)
             account.end(at, more, admission.since)
             if more and state.changed is not None:

@@ -18,6 +18,8 @@ class Scope(Struct, gc=False):
 
     counters: dict[str, Counter] = field(default_factory=dict)
     """By kind and unit, such as `requests/m`; `concurrent/` are the calls in progress."""
+    is_dropped: bool = False
+    """Whether these counters are not used any more, except by calls that have not ended."""
 
     @property
     def in_flight(self) -> int:

@@ -37,7 +37,7 @@ class SlidingWindow(Struct, gc=False):
     _counted: int = 0
     """The part of `in_window` that is in `_entries`. The rest belongs to the newest one, which expires at `unused_at`.
 
-    Most additions belong to the newest entry, which is updated when it is needed.
+    Most additions belong to the newest entry, which is updated (`_update_newest`) before entries are read or changed.
     """
     # Pairs of an expiry and a count, the oldest first. An array is small, and the garbage collector does not scan it.
     _entries: array[float] = field(default_factory=lambda: array("d"))
@@ -75,7 +75,7 @@ class SlidingWindow(Struct, gc=False):
         self.unused_at = at.now + self.seconds
 
     def _begin_entry(self, in_window: int, now: float) -> None:
-        """`in_window`: without what the new entry is for."""
+        """`in_window`: before the amount of the new entry was added."""
         self._update_newest(in_window)
         if not self._entries:
             self.due = now + self.seconds

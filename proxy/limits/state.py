@@ -152,16 +152,9 @@ class LimitState:
                 continue
             counter.set_limit(rule.limit)
             if rule.group:  # the other members, whose rules may be newer, set it again
-                for other in [*self.accounts]:
-                    self._close(other)
-        self._close(identity)
+                self.accounts.clear()
         self.accounts[identity] = account
         return account
-
-    def _close(self, identity: str) -> None:
-        """Discard an account. Calls that were counted in it end in another one."""
-        if account := self.accounts.pop(identity, None):
-            account.is_current = False
 
     def account(self, rules: Sequence[Rule], caller: str) -> Account:
         """Return an account with rules that may be those before a reload: only new counters get their limits.
@@ -169,7 +162,7 @@ class LimitState:
         `caller`: its scope.
         """
         counters = [self._counter_of(scope_of(rule, caller), rule.kind, rule.unit, rule.limit) for rule in rules]
-        return account_of(caller, rules, counters)
+        return account_of(caller, self.scope(caller), rules, counters)
 
     def _counter_of(self, scope: str, kind: Kind, unit: str, limit: int) -> Counter:
         """Return the counter of a limit. Only a new one gets this limit."""
@@ -221,8 +214,8 @@ class LimitState:
         self._drop(name)
 
     def _drop(self, name: str) -> None:
-        del self.scopes[name]
-        self._close(identity_of(name))
+        self.scopes.pop(name).is_dropped = True
+        self.accounts.pop(identity_of(name), None)
         if self.changed is not None:
             self.changed.add(name)
 

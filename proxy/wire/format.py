@@ -50,7 +50,7 @@ class Format:
     limit_lines: Callable[[Admission, Callable[[], float]], bytes] = openai_limit_lines
     """Returns the headers that report the limits of a caller, as `RawResponse.lines`.
 
-    The function returns the time in Unix seconds.
+    The second argument returns the time in Unix seconds.
     """
 
     def error_event(self, error: ApiError, number: int) -> bytes:

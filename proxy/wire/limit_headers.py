@@ -1,6 +1,6 @@
 """The headers that report the limits of a caller, with the names of OpenAI's and of Anthropic's API.
 
-They are written as one text: six pairs take several times as long, with every call.
+They are written as one text: building six pairs with every call takes several times as long.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from proxy.limits.admission import Admission
 
 PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b"ratelimit-", b"anthropic-ratelimit-")
 """How the names of headers begin with which providers report limits."""
-
 
 _KNOWN: dict[float, bytes] = {}
 """Durations by whole seconds. Days and months of all callers are reset at the same time, most minutes after 60 s."""

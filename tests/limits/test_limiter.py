@@ -28,6 +28,10 @@ CONFIG = config_of(
 )
 REQUESTS, TOKENS = Rule("", "requests", "m", 3), Rule("staff", "tokens", "d", 100)
 CALLS = Rule("", "concurrent", "", 1)
+WITHOUT_STAFF = config_of(
+    PROVIDER
+    + f"groups: {{free: {{models: ['*']}}}}\nkeys: [{{name: alice, hash: '{digest('sk-canary-a')}', group: free}}]"
+)
 
 
 @pytest.fixture
@@ -265,6 +269,27 @@ async def test_counters_of_other_processes_are_forgotten_when_they_are_unused(
     await clock.advance(60)
     await together.admit((REQUESTS,), "alice")
     assert together.state.scopes.keys() == {"key:alice"}
+
+
+async def test_callers_that_are_limited_together_only_are_forgotten_too(limiter: Limiter, clock: FakeClock) -> None:
+    rules = (Rule("staff", "requests", "m", 1000),)
+    for number in range(20):
+        granted(limiter, *rules, identity=f"user {number}")
+    await clock.advance(1)
+    granted(limiter, *rules)
+    assert {f"key:{identity}" for identity in limiter.state.accounts} <= limiter.state.scopes.keys()
+    assert limiter.state.scopes.keys() == {"group:staff", "key:alice"}
+
+
+def test_a_call_ends_in_the_counters_it_began_in_after_two_reloads(limiter: Limiter) -> None:
+    own, rules = Rule("", "requests", "m", 100), Rule("staff", "tokens", "m", 1000)
+    began = limiter.admit_now((own, rules), "alice", 900)
+    limiter.configure(WITHOUT_STAFF)
+    assert granted(limiter, own)
+    limiter.configure(CONFIG)
+    limiter.admit_now((own, rules), "alice", 800)
+    limiter.end(began, 10)
+    assert limiter.state.scopes["group:staff"].counters["tokens/m"].used == 800
 
 
 # -- reloads -----------------------------------------------------------------------------------------------------------
