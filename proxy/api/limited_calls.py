@@ -61,19 +61,30 @@ class LimitedCalls:
         self._turns = turns
 
     def admit(
-        self, call: Call, caller: Caller, quota: Quota, stream_format: StreamFormat
+        self,
+        call: Call,
+        caller: Caller,
+        quota: Quota,
+        stream_format: StreamFormat,
+        admission: Admission | None = None,
     ) -> LimitedCall | Awaitable[LimitedCall]:
         """Admit a call, at once unless other processes count, too, or its body is long.
 
-        `stream_format`: of its path. Raises LimitExceeded, at once or later.
+        `stream_format`: of its path; `admission`: if it was already decided. Raises LimitExceeded, at once or later.
         """
-        limiter = self._limiter
+        limiter, limit_lines = self._limiter, stream_format.format.limit_lines
         counts = quota.counts_tokens and call.has_new_tokens
-        estimate = call.body.estimated_at_once() if counts else 0
-        if estimate is None or limiter.shared:
-            return self._admit_later(call, caller, quota, stream_format, estimate)
-        admission = limiter.admit_now(quota.calls, caller.identity, estimate)
-        return self._admitted(admission, call, stream_format, counts=counts)
+        if admission is None:
+            estimate = call.body.estimated_at_once() if counts else 0
+            if estimate is None or limiter.shared is not None:
+                return self._admit_later(call, caller, quota, stream_format, estimate)
+            admission = limiter.admit_now(quota.calls, caller.identity, estimate)
+        lines = limit_lines(admission, limiter.time)
+        if admission.rejection is not None:
+            raise refusal(admission.rejection, lines)
+        generates = stream_format.generates
+        text = TextCounter() if call.body.is_stream and counts and generates else None
+        return LimitedCall(limiter, admission, call.record, lines, generates, text)
 
     async def _admit_later(
         self, call: Call, caller: Caller, quota: Quota, stream_format: StreamFormat, estimate: int | None
@@ -81,17 +92,9 @@ class LimitedCalls:
         if estimate is None:
             estimate = await self._turns.run(call.body.estimated_tokens())
         admission = await self._limiter.admit(quota.calls, caller.identity, estimate)
-        return self._admitted(admission, call, stream_format, counts=quota.counts_tokens and call.has_new_tokens)
-
-    def _admitted(self, admission: Admission, call: Call, stream_format: StreamFormat, *, counts: bool) -> LimitedCall:
-        """`counts`: whether the tokens of the call are limited."""
-        limiter, limit_lines = self._limiter, stream_format.format.limit_lines
-        lines = limit_lines(admission, limiter.time)
-        if admission.rejection is not None:
-            raise refusal(admission.rejection, lines)
-        generates = stream_format.generates
-        text = TextCounter() if call.body.is_stream and counts and generates else None
-        return LimitedCall(limiter, admission, call.record, lines, generates, text)
+        limited = self.admit(call, caller, quota, stream_format, admission)
+        assert isinstance(limited, LimitedCall), "it was decided"
+        return limited
 
 
 def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> int:
