@@ -52,8 +52,11 @@ class Process:
             threading.Thread(target=self._read, args=(self._process.stdout, self.out)),
             threading.Thread(target=self._read, args=(self._process.stderr, self.err)),
         ]
+        self._reads = threading.Semaphore(0)
         for reader in self._readers:
             reader.start()
+            # One at a time: Python 3.11 raises RuntimeError if two threads set a trace function, for coverage, at once.
+            self._reads.acquire()
 
     def __enter__(self) -> Process:
         return self
@@ -63,6 +66,7 @@ class Process:
         self.wait()
 
     def _read(self, pipe: IO[str], lines: list[str]) -> None:
+        self._reads.release()
         with pipe:
             for line in pipe:
                 with self._printed:
