@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from sys import maxsize
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from proxy.config.call_limits import UNIT_NAMES, UNITS
-from proxy.limits.calendar import Moment, Periods
+from proxy.limits.calendar import Moment
 from proxy.limits.quota import Rule, scope_of
 from proxy.limits.scopes import Scope
 from proxy.limits.sliding_window import SlidingWindow
@@ -94,30 +95,26 @@ class Account(Struct, gc=False):
     """The same as above, one for each rule."""
     scopes: tuple[str, ...]
     """Those of the counters."""
-    _periods: Periods | None = None
-    """For which the windows of the calendar have begun."""
+    due: float = -math.inf
+    """When something may have expired, in monotonic seconds."""
 
     def admit(self, at: Moment, tokens: int) -> Admission:
         """Count a request if all limits allow it. `tokens`: an estimate.
 
         It is added to all counters first, and subtracted again if one of them is above its limit.
         """
-        if self._periods is not at.periods:
-            self._advance(at)
         now = at.now
+        if now >= self.due:
+            self._advance(at)
         requests: Window | None = None
         balance: Window | None = None
         fewest = least = maxsize
         for window in self.requests:
-            if window.due <= now:
-                window.advance(at)
             window.used = used = window.used + 1
             left = window.limit - used
             if left <= fewest:
                 requests, fewest = window, left
         for window in self.tokens:
-            if window.due <= now:
-                window.advance(at)
             window.used = used = window.used + tokens
             left = window.limit - used
             if left <= least or left <= 0:
@@ -164,12 +161,10 @@ class Account(Struct, gc=False):
                 calls.used -= 1
         if not tokens:
             return
-        if self._periods is not at.periods:
-            self._advance(at)
         now = at.now
+        if now >= self.due:
+            self._advance(at)
         for window in self.tokens:
-            if window.due <= now:
-                window.advance(at)
             if tokens > 0:
                 window.used += tokens
             elif not window.has_forgotten(now - since, at):
@@ -190,9 +185,17 @@ class Account(Struct, gc=False):
         return Admission(0, at.now, _tightest(self.requests, at), _tightest(self.tokens, at), rejection, self)
 
     def _advance(self, at: Moment) -> None:
-        self._periods = at.periods
-        for counter in self.counters:
-            counter.advance(at)
+        """Drop what has expired.
+
+        What is added later expires later, also what other members of a group add: a sliding window of this account
+        cannot be due before its length has passed, unless it is due already.
+        """
+        self.due = math.inf
+        for window in (*self.requests, *self.tokens):
+            window.advance(at)
+            self.due = min(self.due, window.due)
+        for sliding in (*self.sliding_requests, *self.sliding_tokens):
+            self.due = min(self.due, at.now + sliding.seconds)
 
 
 def account_of(caller: str, scope: Scope, rules: Sequence[Rule], counters: Sequence[Counter]) -> Account:

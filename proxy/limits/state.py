@@ -37,7 +37,7 @@ class LimitState:
         self.scopes: OrderedDict[str, Scope] = OrderedDict()
         """The most recently checked ones (see `_sweep`) are last."""
         self.accounts: dict[str, Account] = {}
-        """By the identity of the caller: for the limits that were applied last."""
+        """By the identity of the caller: for the limits that were applied last, and the present day."""
         self.changed: set[str] | None = None
         """The scopes that have changed since they were stored; None if they are not stored."""
         self.dropped = Dropped(monotonic, _DROPPED, MAX_SCOPES)
@@ -49,6 +49,7 @@ class LimitState:
 
     def set_zone(self, zone: tzinfo) -> None:
         self.at = Moment(Calendar(zone))
+        self.accounts.clear()
 
     def changes_at_end(self, claimed: Claimed, since: float, tokens: int) -> list[Claim]:
         """Return what the end of a call changes.
@@ -127,7 +128,10 @@ class LimitState:
 
     def _update(self, now: float) -> None:
         """Read the clock of the system, and drop scopes whose limits are unused: only here, before any is used."""
+        periods = self.at.periods
         self.at.set(now, self._time())
+        if self.at.periods is not periods:
+            self.accounts.clear()
         number, self._unchecked = self._unchecked, 0
         if now >= self._next_check:
             self._next_check = now + 1.0

@@ -13,8 +13,11 @@ from proxy.limits.admission import Admission
 PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b"ratelimit-", b"anthropic-ratelimit-")
 """How the names of headers begin with which providers report limits."""
 
+_LONG = 59.5
+"""Seconds of a duration that is written in whole seconds: the first is a minute."""
 _KNOWN: dict[float, bytes] = {}
-"""Durations by whole seconds. Days and months of all callers are reset at the same time, most minutes after 60 s."""
+"""Long durations by their seconds. Days and months of all callers end at the same time, most minutes after 60 s."""
+_known = _KNOWN.get
 _MAX_KNOWN = 1024
 _LINES = b"\r\n%b: %%d\r\n%b: %%d\r\n%b: %%b"
 _REQUESTS = _LINES % (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
@@ -32,10 +35,10 @@ def openai_limit_lines(admission: Admission, time: Callable[[], float]) -> bytes
     lines = b""
     if requests := admission.requests:
         limit, remaining, reset = requests
-        lines = _REQUESTS % (limit, remaining, duration(reset))
+        lines = _REQUESTS % (limit, remaining, _known((reset + 0.5) // 1.0) or duration(reset))
     if tokens := admission.tokens_left:
         limit, remaining, reset = tokens
-        lines += _TOKENS % (limit, remaining, duration(reset))
+        lines += _TOKENS % (limit, remaining, _known((reset + 0.5) // 1.0) or duration(reset))
     return lines
 
 
@@ -52,20 +55,15 @@ def anthropic_limit_lines(admission: Admission, time: Callable[[], float]) -> by
 
 
 def duration(seconds: float) -> bytes:
-    """`120ms`, `59.5s`, `6m0s`, `1h0m0s`: as OpenAI's API writes it."""
-    if seconds < 60.0:
+    """`120ms`, `59.4s`, `6m0s`, `1h0m0s`: as OpenAI's API writes it."""
+    if seconds < _LONG:
         return _short_duration(max(0, round(seconds * 1000)))
-    whole = (seconds + 0.5) // 1.0
-    return _KNOWN.get(whole) or _long_duration(whole)
-
-
-def _long_duration(seconds: float) -> bytes:
     if len(_KNOWN) >= _MAX_KNOWN:
         _KNOWN.clear()
-    minutes, second = divmod(int(seconds), 60)
+    whole = (seconds + 0.5) // 1.0
+    minutes, second = divmod(int(whole), 60)
     hours, minute = divmod(minutes, 60)
-    text = b"%dh%dm%ds" % (hours, minute, second) if hours else b"%dm%ds" % (minute, second)
-    _KNOWN[seconds] = text
+    _KNOWN[whole] = text = b"%dh%dm%ds" % (hours, minute, second) if hours else b"%dm%ds" % (minute, second)
     return text
 
 

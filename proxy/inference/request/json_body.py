@@ -20,7 +20,7 @@ from proxy.inference.request.marks import UNTYPED_OBJECT, has_one_model_only
 from proxy.inference.request.model_fields import ModelField, as_list, decode_models
 from proxy.inference.request.selections import Selections
 from proxy.inference.request.short_outline import outline_of
-from proxy.inference.request.token_estimate import MAX_SPLIT, estimate_of_short, estimated_tokens
+from proxy.inference.request.token_estimate import estimated_at_once, estimated_tokens
 
 PLAIN = frozenset(
     {
@@ -108,7 +108,7 @@ class JsonBody(Body):
         return estimated_tokens(self._body)
 
     def estimated_at_once(self) -> int | None:
-        return estimate_of_short(self._body) if len(self._body) <= MAX_SPLIT else None
+        return estimated_at_once(self._body)
 
     def discard(self) -> None:
         self._body = b""
