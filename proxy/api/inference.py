@@ -194,9 +194,11 @@ class Inference:
         ClientDisconnected.
         """
         limited: LimitedCall | None = None
-        if caller.quota is not None:
-            admitted = self._limits.admit(call, caller, caller.quota, stream_format)
-            limited = admitted if isinstance(admitted, LimitedCall) else await admitted
+        if (quota := caller.quota) is not None:
+            admission = self._limits.admit_at_once(call, caller, quota)
+            if admission is None:
+                admission = await self._limits.admit(call, caller, quota)
+            limited = self._limits.begin(call, quota, stream_format, admission)
         try:
             names_provider = caller.admin or self._server.expose_provider
             watch = head.connection.watch if head.connection else watch_receive(receive)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-
 from msgspec import Struct
 
 from proxy.access import Caller
@@ -60,41 +58,29 @@ class LimitedCalls:
         self._limiter = limiter
         self._turns = turns
 
-    def admit(
-        self,
-        call: Call,
-        caller: Caller,
-        quota: Quota,
-        stream_format: StreamFormat,
-        admission: Admission | None = None,
-    ) -> LimitedCall | Awaitable[LimitedCall]:
-        """Admit a call, at once unless other processes count, too, or its body is long.
+    def admit_at_once(self, call: Call, caller: Caller, quota: Quota) -> Admission | None:
+        """Decide on a call; None if other processes count, too, or its body is long: then see `admit`."""
+        if self._limiter.shared is not None:
+            return None
+        estimate = call.body.estimated_at_once() if quota.counts_tokens and call.has_new_tokens else 0
+        return None if estimate is None else self._limiter.admit_now(quota.calls, caller.identity, estimate)
 
-        `stream_format`: of its path; `admission`: if it was already decided. Raises LimitExceeded, at once or later.
-        """
-        limiter, limit_lines = self._limiter, stream_format.format.limit_lines
-        counts = quota.counts_tokens and call.has_new_tokens
-        if admission is None:
-            estimate = call.body.estimated_at_once() if counts else 0
-            if estimate is None or limiter.shared is not None:
-                return self._admit_later(call, caller, quota, stream_format, estimate)
-            admission = limiter.admit_now(quota.calls, caller.identity, estimate)
-        lines = limit_lines(admission, limiter.time)
+    async def admit(self, call: Call, caller: Caller, quota: Quota) -> Admission:
+        """Decide on a call."""
+        estimate = 0
+        if quota.counts_tokens and call.has_new_tokens:
+            estimate = await self._turns.run(call.body.estimated_tokens())
+        return await self._limiter.admit(quota.calls, caller.identity, estimate)
+
+    def begin(self, call: Call, quota: Quota, stream_format: StreamFormat, admission: Admission) -> LimitedCall:
+        """Return a call that was admitted. `stream_format`: of its path. Raises LimitExceeded if it was not."""
+        limit_lines, generates = stream_format.format.limit_lines, stream_format.generates
+        lines = limit_lines(admission, self._limiter.time)
         if admission.rejection is not None:
             raise refusal(admission.rejection, lines)
-        generates = stream_format.generates
-        text = TextCounter() if call.body.is_stream and counts and generates else None
-        return LimitedCall(limiter, admission, call.record, lines, generates, text)
-
-    async def _admit_later(
-        self, call: Call, caller: Caller, quota: Quota, stream_format: StreamFormat, estimate: int | None
-    ) -> LimitedCall:
-        if estimate is None:
-            estimate = await self._turns.run(call.body.estimated_tokens())
-        admission = await self._limiter.admit(quota.calls, caller.identity, estimate)
-        limited = self.admit(call, caller, quota, stream_format, admission)
-        assert isinstance(limited, LimitedCall), "it was decided"
-        return limited
+        counts_text = call.body.is_stream and generates and quota.counts_tokens and call.has_new_tokens
+        text = TextCounter() if counts_text else None
+        return LimitedCall(self._limiter, admission, call.record, lines, generates, text)
 
 
 def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> int:

@@ -82,9 +82,8 @@ class Account(Struct, gc=False):
     requests: tuple[Window, ...]
     """The longest last: of several with the same remaining part, it is reported."""
     tokens: tuple[Window, ...]
-    calls: CallsInProgress | None
-    """Those of the caller, None without a limit."""
-    group_calls: tuple[CallsInProgress, ...]
+    calls: tuple[CallsInProgress, ...]
+    """Those of the caller and of its group, as far as they are limited."""
     sliding_requests: tuple[SlidingWindow, ...]
     sliding_tokens: tuple[SlidingWindow, ...]
     scope: Scope
@@ -121,13 +120,9 @@ class Account(Struct, gc=False):
                 balance, least = window, left
             if left + tokens <= 0:
                 fewest = -1
-        if (calls := self.calls) is not None:
+        for calls in self.calls:
             calls.used = used = calls.used + 1
             if used > calls.limit:
-                fewest = -1
-        for calls in self.group_calls:
-            calls.used += 1
-            if calls.used > calls.limit:
                 fewest = -1
         if fewest < 0:
             return self._reject(at, tokens)
@@ -154,11 +149,9 @@ class Account(Struct, gc=False):
 
         Tokens whose window has expired are not subtracted: that would admit more than the limit.
         """
-        if (calls := self.calls) is not None and (used := calls.used):
-            calls.used = used - 1
-        for calls in self.group_calls:
-            if calls.used:
-                calls.used -= 1
+        for calls in self.calls:
+            if used := calls.used:
+                calls.used = used - 1
         if not tokens:
             return
         now = at.now
@@ -174,9 +167,8 @@ class Account(Struct, gc=False):
                 sliding.record(tokens, at)
 
     def _reject(self, at: Moment, tokens: int) -> Admission:
-        for calls in (self.calls, *self.group_calls):
-            if calls is not None:
-                calls.used -= 1
+        for calls in self.calls:
+            calls.used -= 1
         for window in self.requests:
             window.used -= 1
         for window in self.tokens:
@@ -204,19 +196,17 @@ def account_of(caller: str, scope: Scope, rules: Sequence[Rule], counters: Seque
     windows = [(rule.kind, each) for rule, each in bound if not isinstance(each, CallsInProgress)]
     requests = tuple(window for kind, window in windows if kind != "tokens")
     tokens = tuple(window for kind, window in windows if kind == "tokens")
-    calls = [(rule.group, each) for rule, each in bound if isinstance(each, CallsInProgress)]
     return Account(
         rules,
         requests,
         tokens,
-        next((each for group, each in calls if not group), None),
-        tuple(each for group, each in calls if group),
+        tuple(counter for counter in counters if isinstance(counter, CallsInProgress)),
         tuple(each for each in requests if isinstance(each, SlidingWindow)),
         tuple(each for each in tokens if isinstance(each, SlidingWindow)),
         scope,
         caller,
         (*counters,),
-        scopes=tuple(dict.fromkeys(scope_of(rule, caller) for rule in rules)),
+        tuple(dict.fromkeys(scope_of(rule, caller) for rule in rules)),
     )
 
 
