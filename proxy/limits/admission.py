@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from proxy.config.call_limits import UNIT_NAMES, UNITS
+from proxy.config.call_limits import SLIDING, UNIT_NAMES, UNITS
 from proxy.limits.calendar import Moment
 from proxy.limits.quota import Rule, scope_of
 from proxy.limits.scopes import Scope
@@ -86,16 +86,19 @@ class Account(Struct, gc=False):
     """Those of the caller and of its group, as far as they are limited."""
     sliding_requests: tuple[SlidingWindow, ...]
     sliding_tokens: tuple[SlidingWindow, ...]
+    due: float
+    """When something may have expired, in monotonic seconds."""
     scope: Scope
     """That of the caller."""
+    # What is above is read with each call.
     caller: str
-    """Its name."""
+    """The name of its scope."""
     counters: tuple[Counter, ...]
     """The same as above, one for each rule."""
+    shortest: float
+    """Seconds of the shortest sliding window, infinite without one."""
     scopes: tuple[str, ...]
     """Those of the counters."""
-    due: float = -math.inf
-    """When something may have expired, in monotonic seconds."""
 
     def admit(self, at: Moment, tokens: int) -> Admission:
         """Count a request if all limits allow it. `tokens`: an estimate.
@@ -127,10 +130,10 @@ class Account(Struct, gc=False):
         if fewest < 0:
             return self._reject(at, tokens)
         for sliding in self.sliding_requests:
-            if now < sliding.slot_ends_at:  # true for most; otherwise as `record`
+            if now < sliding.slot_ends_at:  # as `record`, for an amount that fits
                 sliding.unused_at = now + sliding.seconds
             else:
-                sliding.record(1, at)
+                sliding.begin_entry(1, now)
         if tokens:
             for sliding in self.sliding_tokens:
                 sliding.record(tokens, at)
@@ -179,15 +182,17 @@ class Account(Struct, gc=False):
     def _advance(self, at: Moment) -> None:
         """Drop what has expired.
 
-        What is added later expires later, also what other members of a group add: a sliding window of this account
-        cannot be due before its length has passed, unless it is due already.
+        What is added later expires later, also what other members of a group add: within the shortest of the sliding
+        windows, nothing can be due but what is due already.
         """
-        self.due = math.inf
-        for window in (*self.requests, *self.tokens):
-            window.advance(at)
-            self.due = min(self.due, window.due)
-        for sliding in (*self.sliding_requests, *self.sliding_tokens):
-            self.due = min(self.due, at.now + sliding.seconds)
+        now = at.now
+        due = now + self.shortest
+        for counter in self.counters:
+            if counter.due <= now:
+                counter.advance(at)
+            if counter.due < due:
+                due = counter.due
+        self.due = due
 
 
 def account_of(caller: str, scope: Scope, rules: Sequence[Rule], counters: Sequence[Counter]) -> Account:
@@ -203,9 +208,11 @@ def account_of(caller: str, scope: Scope, rules: Sequence[Rule], counters: Seque
         tuple(counter for counter in counters if isinstance(counter, CallsInProgress)),
         tuple(each for each in requests if isinstance(each, SlidingWindow)),
         tuple(each for each in tokens if isinstance(each, SlidingWindow)),
+        -math.inf,
         scope,
         caller,
         (*counters,),
+        min((SLIDING[rule.unit] for rule in rules if rule.unit in SLIDING), default=math.inf),
         tuple(dict.fromkeys(scope_of(rule, caller) for rule in rules)),
     )
 

@@ -71,18 +71,20 @@ class SlidingWindow(Struct, gc=False):
             if not amount:
                 return
         if at.now >= self.slot_ends_at:
-            self._begin_entry(self.in_window - amount, at.now)
-        self.unused_at = at.now + self.seconds
+            self.begin_entry(amount, at.now)
+        else:
+            self.unused_at = at.now + self.seconds
 
-    def _begin_entry(self, in_window: int, now: float) -> None:
-        """`in_window`: before the amount of the new entry was added."""
-        self._update_newest(in_window)
+    def begin_entry(self, amount: int, now: float) -> None:
+        """Begin an entry with an amount that was added to `used`, and fits in the window."""
+        self._update_newest(self.used - self.debt - amount)
+        self.unused_at = expiry = now + self.seconds
         if not self._entries:
-            self.due = now + self.seconds
+            self.due = expiry
         if self.limit > EXACT:
             slot = self.seconds / SLOTS
             self.slot_ends_at = (now // slot + 1) * slot
-        self._entries.extend((now + self.seconds, 0))
+        self._entries.extend((expiry, 0))
 
     def _update_newest(self, in_window: int) -> None:
         if self._entries:

@@ -49,7 +49,6 @@ class LimitState:
 
     def set_zone(self, zone: tzinfo) -> None:
         self.at = Moment(Calendar(zone))
-        self.accounts.clear()
 
     def changes_at_end(self, claimed: Claimed, since: float, tokens: int) -> list[Claim]:
         """Return what the end of a call changes.
@@ -152,11 +151,11 @@ class LimitState:
         """Return a new account of a caller, and set the limits of its counters."""
         account = self.account(rules, caller_scope(identity))
         for rule, counter in zip(rules, account.counters, strict=True):
-            if counter.limit == rule.limit:
-                continue
-            counter.set_limit(rule.limit)
-            if rule.group:  # the other members, whose rules may be newer, set it again
-                self.accounts.clear()
+            if counter.limit != rule.limit:
+                counter.set_limit(rule.limit)
+                if rule.group:  # the other members, whose rules may be newer, set it again
+                    self.accounts.clear()
+            counter.advance(self.at)
         self.accounts[identity] = account
         return account
 

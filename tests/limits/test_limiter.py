@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import pytest
 
 from proxy.config import Config
 from proxy.config.call_limits import CallLimits, Rate
+from proxy.limits import records
 from proxy.limits import state as limit_state
 from proxy.limits.admission import Rejection
 from proxy.limits.claims import Claim, Decision, Usage
@@ -21,11 +23,12 @@ from tests.fakes import FakeClock, config_of, digest
 pytestmark = pytest.mark.anyio
 
 PROVIDER = "providers: [{name: a, base_url: 'http://127.0.0.1/v1'}]\n"
-CONFIG = config_of(
+LIMITED = (
     PROVIDER
     + "groups: {staff: {models: ['*'], limits: {requests: 5/m}, group_limits: {tokens: 9/d}}, free: {models: ['*']}}\n"
     + f"keys: [{{name: alice, hash: '{digest('sk-canary-a')}', group: staff}}]"
 )
+CONFIG = config_of(LIMITED)
 REQUESTS, TOKENS = Rule("", "requests", "m", 3), Rule("staff", "tokens", "d", 100)
 CALLS = Rule("", "concurrent", "", 1)
 WITHOUT_STAFF = config_of(
@@ -39,8 +42,14 @@ def limiter(clock: FakeClock) -> Limiter:
     return Limiter(CONFIG, clock.monotonic, clock.time)
 
 
+@cache
+def quota(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """Return the same object for equal rules, as `Quotas` does: a limiter compares no further."""
+    return rules
+
+
 def granted(limiter: Limiter, *rules: Rule, identity: str = "alice", tokens: int = 0) -> bool:
-    return limiter.admit_now(rules, identity, tokens).is_granted
+    return limiter.admit_now(quota(rules), identity, tokens).is_granted
 
 
 # -- quotas ------------------------------------------------------------------------------------------------------------
@@ -118,6 +127,47 @@ async def test_an_estimate_of_yesterday_is_not_taken_back_from_what_is_used_toda
     limiter.admit_now((rule,), "alice", 90)
     limiter.end(slow, 10)
     assert used_of("alice") == 90
+
+
+async def test_what_another_member_of_a_group_has_used_expires_for_all_of_them(
+    limiter: Limiter, clock: FakeClock
+) -> None:
+    together, at_a_time = Rule("staff", "requests", "m", 1), Rule("", "concurrent", "", 2)
+    granted(limiter, at_a_time)
+    slow = limiter.admit_now(quota((together, at_a_time)), "alice")
+    await clock.advance(61)
+    assert not granted(limiter, together, at_a_time)  # the window of the group is empty now
+    await clock.advance(1)
+    assert granted(limiter, together, identity="bob")
+    limiter.end(slow, 0)
+    await clock.advance(61)
+    assert granted(limiter, together, at_a_time)
+
+
+async def test_restored_counters_expire_in_time_although_their_caller_is_known(
+    limiter: Limiter, clock: FakeClock
+) -> None:
+    earlier, call = Limiter(CONFIG, clock.monotonic, clock.time), (REQUESTS, Rule("", "concurrent", "", 9))
+    for _ in range(3):
+        earlier.admit_now((REQUESTS,), "alice")
+    stored = records.packed("key:alice", earlier.state.scopes["key:alice"], 0.0)
+    await clock.advance(50)
+    assert granted(limiter, *call)
+    records.restore(limiter.state, stored, clock.monotonic(), 0.0)
+    assert not granted(limiter, *call)
+    await clock.advance(11)
+    assert granted(limiter, *call)
+
+
+async def test_tokens_of_a_call_that_ends_after_midnight_count_for_the_new_day(
+    limiter: Limiter, clock: FakeClock
+) -> None:
+    clock.set_time(1_800_057_590.0)  # 10 s before midnight
+    slow = limiter.admit_now((Rule("", "tokens", "d", 1000),), "alice", 900)
+    await clock.advance(20)
+    limiter.end(slow, 950)
+    (status,) = await limiter.statuses(Quota((Rule("", "tokens", "d", 1000),), ()), "alice")
+    assert status.remaining == 950
 
 
 def test_a_call_whose_counters_were_dropped_since_is_counted_when_it_ends(limiter: Limiter) -> None:
@@ -202,11 +252,19 @@ def test_of_equal_limits_the_longest_is_reported(tokens: int, left: tuple[int, i
 
 
 async def test_a_clock_that_is_set_to_another_day_is_read_within_a_second(limiter: Limiter, clock: FakeClock) -> None:
-    rule = Rule("", "requests", "d", 1)
-    assert [granted(limiter, rule) for _ in range(2)] == [True, False]
+    rules = Rule("", "requests", "d", 1), Rule("", "requests", "month", 10)
+    assert [granted(limiter, *rules) for _ in range(2)] == [True, False]
     clock.set_time(clock.time() + 86_400)
     await clock.advance(1)
-    assert granted(limiter, rule)
+    assert granted(limiter, *rules)
+
+
+async def test_a_day_is_that_of_the_present_time_zone(limiter: Limiter, clock: FakeClock) -> None:
+    rules = Rule("", "requests", "d", 1), Rule("", "requests", "month", 10)
+    await clock.advance(3 * 3600)  # 11:00 UTC
+    assert [granted(limiter, *rules) for _ in range(2)] == [True, False]
+    limiter.configure(config_of(f"server: {{timezone: Pacific/Kiritimati}}\n{LIMITED}"))  # 01:00 of the next day
+    assert granted(limiter, *rules)
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
