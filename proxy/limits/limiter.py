@@ -96,8 +96,11 @@ class Limiter:
 
     def admit_now(self, rules: Sequence[Rule], identity: str, tokens: int = 0) -> Admission:
         """Decide without other processes: only if there is no `shared`."""
-        state = self.state
-        at = state.now()
+        state, monotonic = self.state, self._monotonic
+        at = state.at
+        at.now = now = monotonic()  # as `state.now`, whose call would cost more than the rest of it
+        if now >= at.due:
+            state.update(now)
         account = state.accounts.get(identity)
         if account is None or account.rules is not rules:
             account = state.open(rules, identity)
@@ -133,7 +136,11 @@ class Limiter:
         """Count the end of an admitted call. `tokens`: its input and output, as far as they are known."""
         state, account, more = self.state, admission.account, tokens - admission.tokens
         if account is not None:
-            at = state.now()  # which drops scopes
+            monotonic = self._monotonic
+            at = state.at
+            at.now = now = monotonic()
+            if now >= at.due:
+                state.update(now)  # which drops scopes
             if account.scope.is_dropped:
                 account = state.account(account.rules, account.caller)
             account.end(at, more, admission.since)

@@ -122,10 +122,10 @@ class LimitState:
         at, monotonic = self.at, self._monotonic
         at.now = now = monotonic()
         if now >= at.due:
-            self._update(now)
+            self.update(now)
         return at
 
-    def _update(self, now: float) -> None:
+    def update(self, now: float) -> None:
         """Read the clock of the system, and drop scopes whose limits are unused: only here, before any is used."""
         periods = self.at.periods
         self.at.set(now, self._time())

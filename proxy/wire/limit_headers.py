@@ -22,6 +22,7 @@ _MAX_KNOWN = 1024
 _LINES = b"\r\n%b: %%d\r\n%b: %%d\r\n%b: %%b"
 _REQUESTS = _LINES % (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
 _TOKENS = _REQUESTS.replace(b"requests", b"tokens")
+_BOTH = _REQUESTS + _TOKENS
 _ANTHROPIC_REQUESTS = _LINES % (
     b"anthropic-ratelimit-requests-limit",
     b"anthropic-ratelimit-requests-remaining",
@@ -32,14 +33,22 @@ _ANTHROPIC_TOKENS = _ANTHROPIC_REQUESTS.replace(b"requests", b"tokens")
 
 def openai_limit_lines(admission: Admission, time: Callable[[], float]) -> bytes:
     """`x-ratelimit-limit-requests: 600` and so on, as `RawResponse.lines`; the reset is a duration such as `6m0s`."""
-    lines = b""
-    if requests := admission.requests:
+    requests, tokens = admission.requests, admission.tokens_left
+    if requests and tokens:  # one text takes half the time of two
         limit, remaining, reset = requests
-        lines = _REQUESTS % (limit, remaining, _known((reset + 0.5) // 1.0) or duration(reset))
-    if tokens := admission.tokens_left:
-        limit, remaining, reset = tokens
-        lines += _TOKENS % (limit, remaining, _known((reset + 0.5) // 1.0) or duration(reset))
-    return lines
+        token_limit, token_remaining, token_reset = tokens
+        return _BOTH % (
+            limit,
+            remaining,
+            _known((reset + 0.5) // 1.0) or duration(reset),
+            token_limit,
+            token_remaining,
+            _known((token_reset + 0.5) // 1.0) or duration(token_reset),
+        )
+    if either := requests or tokens:
+        limit, remaining, reset = either
+        return (_REQUESTS if requests else _TOKENS) % (limit, remaining, duration(reset))
+    return b""
 
 
 def anthropic_limit_lines(admission: Admission, time: Callable[[], float]) -> bytes:
