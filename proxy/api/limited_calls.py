@@ -66,7 +66,7 @@ class LimitedCalls:
         return None if estimate is None else self._limiter.admit_now(quota.calls, caller.identity, estimate)
 
     async def admit(self, call: Call, caller: Caller, quota: Quota) -> Admission:
-        """Decide on a call."""
+        """Decide on any call, also together with other processes."""
         estimate = 0
         if quota.counts_tokens and call.has_new_tokens:
             estimate = await self._turns.run(call.body.estimated_tokens())

@@ -87,7 +87,7 @@ class Account(Struct, gc=False):
     sliding_requests: tuple[SlidingWindow, ...]
     sliding_tokens: tuple[SlidingWindow, ...]
     due: float
-    """When something may have expired, in monotonic seconds."""
+    """When something may have expired, in monotonic seconds; `-inf` until it is known."""
     scope: Scope
     """That of the caller."""
     # What is above is read with each call.
@@ -180,15 +180,15 @@ class Account(Struct, gc=False):
         return Admission(0, at.now, _tightest(self.requests, at), _tightest(self.tokens, at), rejection, self)
 
     def _advance(self, at: Moment) -> None:
-        """Drop what has expired.
+        """Drop what has expired, and set when something can expire next.
 
-        What is added later expires later, also what other members of a group add: within the shortest of the sliding
-        windows, nothing can be due but what is due already.
+        What is added from now on expires after the shortest sliding window at the earliest, also what other members of
+        a group add.
         """
-        now = at.now
+        now, is_new = at.now, self.due == -math.inf
         due = now + self.shortest
         for counter in self.counters:
-            if counter.due <= now:
+            if is_new or counter.due <= now:
                 counter.advance(at)
             if counter.due < due:
                 due = counter.due

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -98,7 +99,7 @@ class Limiter:
         """Decide without other processes: only if there is no `shared`."""
         state, monotonic = self.state, self._monotonic
         at = state.at
-        at.now = now = monotonic()  # as `state.now`, whose call would cost more than the rest of it
+        at.now = now = monotonic()  # what `state.now` does: a call of it would cost more
         if now >= at.due:
             state.update(now)
         account = state.accounts.get(identity)
@@ -138,11 +139,13 @@ class Limiter:
         if account is not None:
             monotonic = self._monotonic
             at = state.at
-            at.now = now = monotonic()
+            at.now = now = monotonic()  # as above
             if now >= at.due:
                 state.update(now)  # which drops scopes
             if account.scope.is_dropped:
                 account = state.account(account.rules, account.caller)
+            elif admission.since <= state.renewed_at:
+                account.due = -math.inf
             account.end(at, more, admission.since)
             if more and state.changed is not None:
                 state.changed.update(account.scopes)

@@ -64,7 +64,7 @@ def restore(state: LimitState, data: bytes, monotonic: float, to_unix: float) ->
         if isinstance(counter, CalendarWindow) and (period, used) > (counter.period, counter.used):
             counter.period, counter.used, counter.highest = period, used, highest
             counter.limit = counter.limit or highest
-    state.accounts.clear()  # these counters may expire sooner
+    state.renew_accounts(monotonic)  # these counters may expire sooner
     return record.name
 
 

@@ -26,7 +26,8 @@ class SlidingWindow(Struct, gc=False):
     seconds: float
     limit: int = 1
     used: int = 0
-    """The sum of the counts, and the debt. `advance` is called before it is read, and before all other methods."""
+    """The sum of the counts, and the debt. If it is due, `advance` is called before it is read, and before all other
+    methods."""
     due: float = math.inf
     """When `advance` has something to do, in monotonic seconds."""
     unused_at: float = 0.0

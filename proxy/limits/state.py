@@ -35,9 +35,11 @@ class LimitState:
         self.at = Moment(Calendar(zone))
         """The time of the last decision or change."""
         self.scopes: OrderedDict[str, Scope] = OrderedDict()
-        """The most recently checked ones (see `_sweep`) are last."""
+        """The most recently checked ones (see `_check`) are last."""
         self.accounts: dict[str, Account] = {}
-        """By the identity of the caller: for the limits that were applied last, and the present day."""
+        """By the identity of the caller: for the limits that were applied last."""
+        self.renewed_at = -math.inf
+        """Monotonic seconds: earlier accounts do not know when something is due."""
         self.changed: set[str] | None = None
         """The scopes that have changed since they were stored; None if they are not stored."""
         self.dropped = Dropped(monotonic, _DROPPED, MAX_SCOPES)
@@ -130,7 +132,7 @@ class LimitState:
         periods = self.at.periods
         self.at.set(now, self._time())
         if self.at.periods is not periods:
-            self.accounts.clear()
+            self.renew_accounts(now)
         number, self._unchecked = self._unchecked, 0
         if now >= self._next_check:
             self._next_check = now + 1.0
@@ -155,9 +157,13 @@ class LimitState:
                 counter.set_limit(rule.limit)
                 if rule.group:  # the other members, whose rules may be newer, set it again
                     self.accounts.clear()
-            counter.advance(self.at)
         self.accounts[identity] = account
         return account
+
+    def renew_accounts(self, now: float) -> None:
+        """Forget when accounts are due: another day has begun, the clock was set, or counters were restored."""
+        self.accounts.clear()
+        self.renewed_at = now
 
     def account(self, rules: Sequence[Rule], caller: str) -> Account:
         """Return an account with rules that may be those before a reload: only new counters get their limits.

@@ -18,7 +18,7 @@ class CalendarWindow(Struct, gc=False):
     period: int = 0
     """Consecutive numbers, as in `Period`."""
     used: int = 0
-    """`advance` is called before it is read, and before all other methods."""
+    """If it is due, `advance` is called before it is read, and before all other methods."""
     due: float = -math.inf
     """When the period ends, in monotonic seconds. It is unused then, unless it has a debt."""
     unused_at: float = -math.inf

@@ -14,7 +14,7 @@ PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b
 """How the names of headers begin with which providers report limits."""
 
 _LONG = 59.5
-"""Seconds of a duration that is written in whole seconds: the first is a minute."""
+"""Seconds: from here on, durations are written in whole seconds. The shortest is written as a minute."""
 _KNOWN: dict[float, bytes] = {}
 """Long durations by their seconds. Days and months of all callers end at the same time, most minutes after 60 s."""
 _known = _KNOWN.get
@@ -47,7 +47,8 @@ def openai_limit_lines(admission: Admission, time: Callable[[], float]) -> bytes
         )
     if either := requests or tokens:
         limit, remaining, reset = either
-        return (_REQUESTS if requests else _TOKENS) % (limit, remaining, duration(reset))
+        lines = _REQUESTS if requests else _TOKENS
+        return lines % (limit, remaining, _known((reset + 0.5) // 1.0) or duration(reset))
     return b""
 
 

@@ -170,6 +170,34 @@ async def test_tokens_of_a_call_that_ends_after_midnight_count_for_the_new_day(
     assert status.remaining == 950
 
 
+async def test_tokens_of_a_call_that_ends_after_the_clock_was_set_count_for_the_present_day(
+    limiter: Limiter, clock: FakeClock
+) -> None:
+    rules = Rule("", "tokens", "d", 1000), Rule("", "concurrent", "", 9)
+    slow = limiter.admit_now(rules, "alice", 10)
+    clock.set_time(clock.time() + 86_400)
+    await clock.advance(10)
+    limiter.end(slow, 900)
+    assert limiter.admit_now(rules, "alice", 10).tokens_left == (1000, 100, 57_590.0)
+
+
+async def test_a_call_that_ends_after_counters_were_restored_is_counted_with_what_has_not_expired(
+    limiter: Limiter, clock: FakeClock
+) -> None:
+    rules = Rule("", "tokens", "m", 1000), Rule("", "concurrent", "", 9)
+    earlier = Limiter(CONFIG, clock.monotonic, clock.time)
+    earlier.admit_now(rules, "alice", 1000)
+    stored = records.packed("key:alice", earlier.state.scopes["key:alice"], 0.0)
+    await clock.advance(50)
+    slow = limiter.admit_now(rules, "alice", 10)
+    records.restore(limiter.state, stored, clock.monotonic(), 0.0)
+    await clock.advance(20)
+    limiter.end(slow, 900)
+    window = limiter.state.scopes["key:alice"].counters["tokens/m"]
+    assert isinstance(window, SlidingWindow)
+    assert (window.used, window.debt) == (890, 0)
+
+
 def test_a_call_whose_counters_were_dropped_since_is_counted_when_it_ends(limiter: Limiter) -> None:
     second = (Rule("", "tokens", "h", 100),)
     admission = limiter.admit_now(second, "alice", 0)

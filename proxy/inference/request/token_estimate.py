@@ -125,7 +125,7 @@ def _numbers_at(body: bytes, at: int) -> Cooperative[int]:
 
 
 def estimated_at_once(body: bytes) -> int | None:
-    """Return the same at once, in a third of the time; None for a long body."""
+    """Return what `estimated_tokens` returns, in a third of the time; None for a long body."""
     if len(body) <= _MAX_CONVERSATION:
         try:
             messages = _decode_conversation(body).messages
