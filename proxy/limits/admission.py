@@ -90,7 +90,6 @@ class Account(Struct, gc=False):
     """When something may have expired, in monotonic seconds; `-inf` until it is known."""
     scope: Scope
     """That of the caller."""
-    # What is above is read with each call.
     caller: str
     """The name of its scope."""
     counters: tuple[Counter, ...]

@@ -97,11 +97,8 @@ class Limiter:
 
     def admit_now(self, rules: Sequence[Rule], identity: str, tokens: int = 0) -> Admission:
         """Decide without other processes: only if there is no `shared`."""
-        state, monotonic = self.state, self._monotonic
-        at = state.at
-        at.now = now = monotonic()  # what `state.now` does: a call of it would cost more
-        if now >= at.due:
-            state.update(now)
+        state = self.state
+        at = state.now()
         account = state.accounts.get(identity)
         if account is None or account.rules is not rules:
             account = state.open(rules, identity)
@@ -137,11 +134,7 @@ class Limiter:
         """Count the end of an admitted call. `tokens`: its input and output, as far as they are known."""
         state, account, more = self.state, admission.account, tokens - admission.tokens
         if account is not None:
-            monotonic = self._monotonic
-            at = state.at
-            at.now = now = monotonic()  # as above
-            if now >= at.due:
-                state.update(now)  # which drops scopes
+            at = state.now()  # which drops scopes
             if account.scope.is_dropped:
                 account = state.account(account.rules, account.caller)
             elif admission.since <= state.renewed_at:

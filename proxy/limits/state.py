@@ -124,10 +124,10 @@ class LimitState:
         at, monotonic = self.at, self._monotonic
         at.now = now = monotonic()
         if now >= at.due:
-            self.update(now)
+            self._update(now)
         return at
 
-    def update(self, now: float) -> None:
+    def _update(self, now: float) -> None:
         """Read the clock of the system, and drop scopes whose limits are unused: only here, before any is used."""
         periods = self.at.periods
         self.at.set(now, self._time())

@@ -13,11 +13,8 @@ from proxy.limits.admission import Admission
 PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b"ratelimit-", b"anthropic-ratelimit-")
 """How the names of headers begin with which providers report limits."""
 
-_LONG = 59.5
-"""Seconds: from here on, durations are written in whole seconds. The shortest is written as a minute."""
 _KNOWN: dict[float, bytes] = {}
 """Long durations by their seconds. Days and months of all callers end at the same time, most minutes after 60 s."""
-_known = _KNOWN.get
 _MAX_KNOWN = 1024
 _LINES = b"\r\n%b: %%d\r\n%b: %%d\r\n%b: %%b"
 _REQUESTS = _LINES % (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
@@ -34,21 +31,13 @@ _ANTHROPIC_TOKENS = _ANTHROPIC_REQUESTS.replace(b"requests", b"tokens")
 def openai_limit_lines(admission: Admission, time: Callable[[], float]) -> bytes:
     """`x-ratelimit-limit-requests: 600` and so on, as `RawResponse.lines`; the reset is a duration such as `6m0s`."""
     requests, tokens = admission.requests, admission.tokens_left
-    if requests and tokens:  # one text takes half the time of two
+    if requests and tokens:  # one text takes less time than two
         limit, remaining, reset = requests
         token_limit, token_remaining, token_reset = tokens
-        return _BOTH % (
-            limit,
-            remaining,
-            _known((reset + 0.5) // 1.0) or duration(reset),
-            token_limit,
-            token_remaining,
-            _known((token_reset + 0.5) // 1.0) or duration(token_reset),
-        )
+        return _BOTH % (limit, remaining, duration(reset), token_limit, token_remaining, duration(token_reset))
     if either := requests or tokens:
         limit, remaining, reset = either
-        lines = _REQUESTS if requests else _TOKENS
-        return lines % (limit, remaining, _known((reset + 0.5) // 1.0) or duration(reset))
+        return (_REQUESTS if requests else _TOKENS) % (limit, remaining, duration(reset))
     return b""
 
 
@@ -65,15 +54,20 @@ def anthropic_limit_lines(admission: Admission, time: Callable[[], float]) -> by
 
 
 def duration(seconds: float) -> bytes:
-    """`120ms`, `59.4s`, `6m0s`, `1h0m0s`: as OpenAI's API writes it."""
-    if seconds < _LONG:
+    """`120ms`, `59.5s`, `6m0s`, `1h0m0s`: as OpenAI's API writes it."""
+    if seconds < 60.0:
         return _short_duration(max(0, round(seconds * 1000)))
+    whole = (seconds + 0.5) // 1.0
+    return _KNOWN.get(whole) or _long_duration(whole)
+
+
+def _long_duration(seconds: float) -> bytes:
     if len(_KNOWN) >= _MAX_KNOWN:
         _KNOWN.clear()
-    whole = (seconds + 0.5) // 1.0
-    minutes, second = divmod(int(whole), 60)
+    minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
-    _KNOWN[whole] = text = b"%dh%dm%ds" % (hours, minute, second) if hours else b"%dm%ds" % (minute, second)
+    text = b"%dh%dm%ds" % (hours, minute, second) if hours else b"%dm%ds" % (minute, second)
+    _KNOWN[seconds] = text
     return text
 
 

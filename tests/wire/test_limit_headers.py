@@ -8,7 +8,7 @@ from proxy.asgi import headers_of
 from proxy.limits.admission import Admission
 from proxy.wire.limit_headers import anthropic_limit_lines, duration, openai_limit_lines
 
-ADMISSION = Admission(2, 0.0, (600, 599, 60.0), (1000, 0, 59.4), None, None)
+ADMISSION = Admission(2, 0.0, (600, 599, 60.0), (1000, 0, 59.5), None, None)
 
 
 def test_the_lines_of_both_apis_are_headers() -> None:
@@ -18,7 +18,7 @@ def test_the_lines_of_both_apis_are_headers() -> None:
         (b"x-ratelimit-reset-requests", b"1m0s"),
         (b"x-ratelimit-limit-tokens", b"1000"),
         (b"x-ratelimit-remaining-tokens", b"0"),
-        (b"x-ratelimit-reset-tokens", b"59.4s"),
+        (b"x-ratelimit-reset-tokens", b"59.5s"),
     ]
     assert headers_of(anthropic_limit_lines(ADMISSION, lambda: 1_800_000_000.0)) == [
         (b"anthropic-ratelimit-requests-limit", b"600"),
@@ -48,8 +48,7 @@ def test_durations_are_the_same_after_more_of_them_than_are_kept() -> None:
         (0.0, b"0s"),
         (0.0404, b"40ms"),
         (1.0, b"1s"),
-        (59.4, b"59.4s"),
-        (59.5, b"1m0s"),
+        (59.5, b"59.5s"),
         (60.0, b"1m0s"),
         (3599.7, b"1h0m0s"),
         (90061.0, b"25h1m1s"),
