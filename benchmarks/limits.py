@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -41,7 +41,8 @@ KEYS, CALLERS = 10_000, 1_000
 """Of each kind; and how many of them make calls, so that each one calls several times."""
 CONNECTIONS = 32
 GOAL = 1.1
-ROUNDS, SECONDS = 15, 1.0
+SERVERS, ROUNDS, SECONDS = 6, 3, 1.0
+"""Servers one after another, and rounds of each: two processes of one program differ by 1 to 2 %."""
 LIMITS = "requests: [600/m, 10k/d], tokens: 2M/d, concurrent: 20"
 LIST_LIMITS = f"{LIMITS}, list_requests: 1M/h"
 
@@ -78,9 +79,10 @@ def _entry(name: str, key: str, more: str) -> str:
 def _costs() -> list[list[str]]:
     """Lists and calls of 10,000 keys in rotation: without limits, with limits of calls, and of lists, too.
 
-    All are keys of one server: two processes of the same program differ by more than what is measured.
+    All are keys of one server, whose rounds are compared with each other.
     """
     kinds = {"without limits": "", "with limits": LIMITS, "with limits of lists": LIST_LIMITS}
+    rounds: dict[str, list[Round]] = {}
     with ExitStack() as stack:
         where = Path(stack.enter_context(folder()))
         port = free_port()
@@ -88,27 +90,29 @@ def _costs() -> list[list[str]]:
         wait_for(port, provider)
         body = where / "body"
         body.write_bytes(call_body("m", streamed=False))
-        server = _with_keys(stack, where, port, kinds)
-        rows = []
-        for what, path, content in (("lists", "/v1/models", None), ("calls", "/v1/chat/completions", body)):
-            number = CALLERS if content else KEYS
-            compared = [kind for kind in kinds if content is None or "lists" not in kind]
-            rounds: dict[str, list[Round]] = {kind: [] for kind in compared}
-            for turn in range(ROUNDS + 1):
-                for kind in compared:
-                    keys = where / f"{what}-{kind}"
-                    keys.write_text("".join(f"{_key(kind, n)}\n" for n in range(number)))
-                    run = measured(
-                        server.pid,
-                        server.url(path),
-                        connections=CONNECTIONS,
-                        seconds=SECONDS,
-                        keys=keys,
-                        body=content,
-                    )
-                    rounds[kind] += [run] if turn else []
-            rows += [_cost(f"{what}, {kind}", runs, rounds["without limits"]) for kind, runs in rounds.items()]
-        return rows
+        for _ in range(SERVERS):
+            with ExitStack() as running:
+                _measure(_with_keys(running, where, port, kinds), where, body, kinds, rounds)
+    return [_cost(name, runs, rounds[f"{name.partition(',')[0]}, without limits"]) for name, runs in rounds.items()]
+
+
+def _measure(server: Server, where: Path, body: Path, kinds: Iterable[str], rounds: dict[str, list[Round]]) -> None:
+    """Add the rounds of one server. The first ones warm it up."""
+    for what, path, content in (("lists", "/v1/models", None), ("calls", "/v1/chat/completions", body)):
+        compared = [kind for kind in kinds if content is None or "lists" not in kind]
+        for turn in range(ROUNDS + 1):
+            for kind in compared:
+                keys = where / "keys"
+                keys.write_text("".join(f"{_key(kind, n)}\n" for n in range(CALLERS if content else KEYS)))
+                run = measured(
+                    server.pid,
+                    server.url(path),
+                    connections=CONNECTIONS,
+                    seconds=SECONDS,
+                    keys=keys,
+                    body=content,
+                )
+                rounds.setdefault(f"{what}, {kind}", []).extend([run] if turn else [])
 
 
 def _group(kind: str) -> str:
