@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket
 import stat
+import struct
+import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +20,18 @@ _FIRST_HANDED_DOWN = 3
 """The number of the first descriptor that systemd hands down (SD_LISTEN_FDS_START)."""
 _HANDOVER = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _PROBE_SECONDS = 1.0
+_SO_ATTACH_FILTER = 26
+_INSTRUCTIONS = 4
+_DROP_SYN = ctypes.create_string_buffer(
+    struct.pack(
+        "=" + "HBBI" * _INSTRUCTIONS,
+        *(0x30, 0, 0, 13),  # load the flags of the TCP header;
+        *(0x45, 0, 1, 0x02),  # with SYN, which opens a connection,
+        *(0x06, 0, 0, 0),  # drop the packet,
+        *(0x06, 0, 0, 0xFFFFFFFF),  # else accept it
+    )
+)
+"""A filter of packets: an array of `struct sock_filter`."""
 _AF_UNIX = getattr(socket, "AF_UNIX", None)  # not on Windows
 
 
@@ -79,6 +94,31 @@ def listening(
         for each in listeners.sockets:
             stack.callback(each.close)
         yield listeners
+
+
+def drop_new(listening: socket.socket) -> None:
+    """Let no client open another connection at a socket that will be closed, if it is one of TCP on Linux.
+
+    A connection that is opened between the last `accept_waiting` and the end would be reset, perhaps with a request.
+    Instead, the client tries again a second later, and is refused, so that it can try another server.
+    """
+    if sys.platform == "linux" and listening.family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):  # not possible in all sandboxes
+            program = struct.pack("HP", _INSTRUCTIONS, ctypes.addressof(_DROP_SYN))
+            listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+def accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
+    """Accept the connections that clients have opened already. `listening` must not block."""
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except ConnectionAbortedError:
+            continue  # the client has closed it
+        except OSError:  # none is waiting, or there are no more descriptors
+            return
+        connection.setblocking(False)
+        yield connection
 
 
 # -- TCP ---------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from math import ceil
 from types import FrameType
@@ -23,7 +23,7 @@ from proxy.config.server import Server as ServerSettings
 from proxy.server.app import Proxy
 from proxy.server.connections import raise_descriptor_limit
 from proxy.server.http_protocol import http_protocol
-from proxy.server.listeners import Listeners, address_of
+from proxy.server.listeners import Listeners, accept_waiting, address_of, drop_new
 from proxy.server.log import Log, drop_noise
 from proxy.server.process_setup import (
     HANGUP,
@@ -143,19 +143,6 @@ def run(
         ignore_hangup()  # the interpreter restores the default action of signals that have a handler
 
 
-def accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
-    """Accept the connections that clients have opened already. `listening` must not block."""
-    while True:
-        try:
-            connection, _ = listening.accept()
-        except ConnectionAbortedError:
-            continue  # the client has closed it
-        except OSError:  # none is waiting, or there are no more descriptors
-            return
-        connection.setblocking(False)
-        yield connection
-
-
 class Server(uvicorn.Server):
     """uvicorn's server, with notifications at start and a drain at shutdown."""
 
@@ -247,6 +234,9 @@ class Server(uvicorn.Server):
         Those at sockets that were handed down wait for the next server.
         """
         kept = () if self._is_handed_down else sockets
+        if not self._supervision:  # else the supervisor keeps them open for other workers
+            for listening in kept:
+                drop_new(listening)
         waiting = [connection for listening in kept for connection in accept_waiting(listening)]
         for server in self.servers:
             server.close()  # no `await` since the last connection was accepted: another one could have arrived

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -13,7 +15,7 @@ from click.testing import CliRunner
 
 from proxy.cli.main import main
 from proxy.config import ConfigError, parse
-from proxy.server.listeners import CannotListen, listening
+from proxy.server.listeners import CannotListen, accept_waiting, drop_new, listening
 from tests.fakes import digest
 from tests.processes import CONSOLE, Process, models_proxy
 
@@ -37,6 +39,28 @@ def serving(path: Path, text: str, *options: str) -> Process:
 def get(path: Path, target: str) -> httpx.Response:
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=30) as client:
         return client.get(f"http://localhost{target}", headers={"Authorization": f"Bearer {KEY}"})
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+def opens_at_once(listening: socket.socket, stack: ExitStack) -> bool:
+    """Whether a client can open a connection, which takes no time on one machine."""
+    client = stack.enter_context(socket.socket())
+    client.setblocking(False)
+    client.connect_ex(listening.getsockname())
+    return bool(select.select([], [client], [], 0)[1])
+
+
+def test_before_a_listener_is_closed_all_connections_are_accepted_and_no_others_are_opened() -> None:
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listening.setblocking(False)
+        opened = [opens_at_once(listening, stack) for _ in range(2)]
+        drop_new(listening)
+        opened.append(opens_at_once(listening, stack))
+        accepted = [stack.enter_context(connection) for connection in accept_waiting(listening)]
+        assert (opened, len(accepted)) == ([True, True, False], 2)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
