@@ -59,9 +59,13 @@ class Replicas:
         until(lambda: CliRunner().invoke(main, arguments).exit_code == 0)
 
 
+DRAIN_DELAY = "2500ms"
+"""Longer than nginx skips a replica: the one that was restarted before is used again when the next one stops."""
+
+
 def _configure(config: Path, provider_url: str) -> None:
     lab = f"providers: [{{name: lab, base_url: '{provider_url}/v1', models: [m]}}]"
-    config.write_text(f"server: {{drain_delay: 500ms}}\n{lab}\n{KEYS}", encoding="utf-8")
+    config.write_text(f"server: {{drain_delay: {DRAIN_DELAY}}}\n{lab}\n{KEYS}", encoding="utf-8")
 
 
 async def test_a_rolling_restart_under_load_fails_no_request(
