@@ -79,7 +79,7 @@ def _entry(name: str, key: str, more: str) -> str:
 def _costs() -> list[list[str]]:
     """Lists and calls of 10,000 keys in rotation: without limits, with limits of calls, and of lists, too.
 
-    All are keys of one server, whose rounds are compared with each other.
+    Each server has keys of all kinds: only rounds of the same server are compared.
     """
     kinds = {"without limits": "", "with limits": LIMITS, "with limits of lists": LIST_LIMITS}
     rounds: dict[str, list[Round]] = {}

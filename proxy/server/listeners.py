@@ -96,14 +96,14 @@ def listening(
         yield listeners
 
 
-def drop_new(listening: socket.socket) -> None:
-    """Let no client open another connection at a socket that will be closed, if it is one of TCP on Linux.
+def drop_new_connections(listening: socket.socket) -> None:
+    """Let no client open another connection to a TCP socket that is about to be closed. Works on Linux only.
 
-    A connection that is opened between the last `accept_waiting` and the end would be reset, perhaps with a request.
-    Instead, the client tries again a second later, and is refused, so that it can try another server.
+    A connection that is opened after the last `accept_waiting` would be reset by the closing, and its request lost.
+    Instead, the client tries to connect again a second later, and is refused: then it can use another server.
     """
     if sys.platform == "linux" and listening.family in (socket.AF_INET, socket.AF_INET6):
-        with suppress(OSError):  # not possible in all sandboxes
+        with suppress(OSError):  # some sandboxes do not allow it
             program = struct.pack("HP", _INSTRUCTIONS, ctypes.addressof(_DROP_SYN))
             listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 

@@ -23,7 +23,7 @@ from proxy.config.server import Server as ServerSettings
 from proxy.server.app import Proxy
 from proxy.server.connections import raise_descriptor_limit
 from proxy.server.http_protocol import http_protocol
-from proxy.server.listeners import Listeners, accept_waiting, address_of, drop_new
+from proxy.server.listeners import Listeners, accept_waiting, address_of, drop_new_connections
 from proxy.server.log import Log, drop_noise
 from proxy.server.process_setup import (
     HANGUP,
@@ -234,9 +234,9 @@ class Server(uvicorn.Server):
         Those at sockets that were handed down wait for the next server.
         """
         kept = () if self._is_handed_down else sockets
-        if not self._supervision:  # else the supervisor keeps them open for other workers
+        if not self._supervision:  # a supervisor keeps them open for other workers
             for listening in kept:
-                drop_new(listening)
+                drop_new_connections(listening)
         waiting = [connection for listening in kept for connection in accept_waiting(listening)]
         for server in self.servers:
             server.close()  # no `await` since the last connection was accepted: another one could have arrived

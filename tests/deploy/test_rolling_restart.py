@@ -60,7 +60,7 @@ class Replicas:
 
 
 DRAIN_DELAY = "2500ms"
-"""Longer than nginx skips a replica: the one that was restarted before is used again when the next one stops."""
+"""Longer than nginx skips a replica that refused a connection, so that it is used again when the next one stops."""
 
 
 def _configure(config: Path, provider_url: str) -> None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from proxy.cli.main import main
 from proxy.config import ConfigError, parse
-from proxy.server.listeners import CannotListen, accept_waiting, drop_new, listening
+from proxy.server.listeners import CannotListen, accept_waiting, drop_new_connections, listening
 from tests.fakes import digest
 from tests.processes import CONSOLE, Process, models_proxy
 
@@ -57,7 +57,7 @@ def test_before_a_listener_is_closed_all_connections_are_accepted_and_no_others_
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         listening.setblocking(False)
         opened = [opens_at_once(listening, stack) for _ in range(2)]
-        drop_new(listening)
+        drop_new_connections(listening)
         opened.append(opens_at_once(listening, stack))
         accepted = [stack.enter_context(connection) for connection in accept_waiting(listening)]
         assert (opened, len(accepted)) == ([True, True, False], 2)
