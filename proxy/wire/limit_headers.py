@@ -16,6 +16,8 @@ PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b
 _KNOWN: dict[float, bytes] = {}
 """Long durations by their seconds. Days and months of all callers end at the same time, most minutes after 60 s."""
 _MAX_KNOWN = 1024
+_MINUTE = 59.9995
+"""Seconds that are a minute when they are rounded to milliseconds: the reset of a full minute is often 59.999999999."""
 _LINES = b"\r\n%b: %%d\r\n%b: %%d\r\n%b: %%b"
 _REQUESTS = _LINES % (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
 _TOKENS = _REQUESTS.replace(b"requests", b"tokens")
@@ -55,7 +57,7 @@ def anthropic_limit_lines(admission: Admission, time: Callable[[], float]) -> by
 
 def duration(seconds: float) -> bytes:
     """`120ms`, `59.5s`, `6m0s`, `1h0m0s`: as OpenAI's API writes it."""
-    if seconds < 60.0:
+    if seconds < _MINUTE:
         return _short_duration(max(0, round(seconds * 1000)))
     whole = (seconds + 0.5) // 1.0
     return _KNOWN.get(whole) or _long_duration(whole)

@@ -49,6 +49,8 @@ def test_durations_are_the_same_after_more_of_them_than_are_kept() -> None:
         (0.0404, b"40ms"),
         (1.0, b"1s"),
         (59.5, b"59.5s"),
+        (59.9994, b"59.999s"),
+        (59.999999999, b"1m0s"),
         (60.0, b"1m0s"),
         (3599.7, b"1h0m0s"),
         (90061.0, b"25h1m1s"),
