@@ -195,10 +195,7 @@ class Inference:
         """
         limited: LimitedCall | None = None
         if (quota := caller.quota) is not None:
-            admission = self._limits.admit_at_once(call, caller, quota)
-            if admission is None:
-                admission = await self._limits.admit(call, caller, quota)
-            limited = self._limits.begin(call, quota, stream_format, admission)
+            limited = await self._limits.begin(call, caller, quota, stream_format)
         try:
             names_provider = caller.admin or self._server.expose_provider
             watch = head.connection.watch if head.connection else watch_receive(receive)

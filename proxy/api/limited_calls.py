@@ -58,29 +58,22 @@ class LimitedCalls:
         self._limiter = limiter
         self._turns = turns
 
-    def admit_at_once(self, call: Call, caller: Caller, quota: Quota) -> Admission | None:
-        """Decide on a call; None if other processes count, too, or its body is long: then see `admit`."""
-        if self._limiter.shared is not None:
-            return None
-        estimate = call.body.estimated_at_once() if quota.counts_tokens and call.has_new_tokens else 0
-        return None if estimate is None else self._limiter.admit_now(quota.calls, caller.identity, estimate)
-
-    async def admit(self, call: Call, caller: Caller, quota: Quota) -> Admission:
-        """Decide on any call, also together with other processes."""
-        estimate = 0
-        if quota.counts_tokens and call.has_new_tokens:
+    async def begin(self, call: Call, caller: Caller, quota: Quota, stream_format: StreamFormat) -> LimitedCall:
+        """Decide on a call, and return it if it was admitted. `stream_format`: of its path. Raises LimitExceeded."""
+        limiter, counts_tokens = self._limiter, quota.counts_tokens and call.has_new_tokens
+        estimate = call.body.estimated_at_once() if counts_tokens else 0
+        if estimate is None:
             estimate = await self._turns.run(call.body.estimated_tokens())
-        return await self._limiter.admit(quota.calls, caller.identity, estimate)
-
-    def begin(self, call: Call, quota: Quota, stream_format: StreamFormat, admission: Admission) -> LimitedCall:
-        """Return a call that was admitted. `stream_format`: of its path. Raises LimitExceeded if it was not."""
-        limit_lines, generates = stream_format.format.limit_lines, stream_format.generates
-        lines = limit_lines(admission, self._limiter.time)
+        if limiter.shared is None:  # most: a decision without another coroutine
+            admission = limiter.admit_now(quota.calls, caller.identity, estimate)
+        else:
+            admission = await limiter.admit(quota.calls, caller.identity, estimate)
+        lines = stream_format.format.limit_lines(admission, limiter.time)
         if admission.rejection is not None:
             raise refusal(admission.rejection, lines)
-        counts_text = call.body.is_stream and generates and quota.counts_tokens and call.has_new_tokens
-        text = TextCounter() if counts_text else None
-        return LimitedCall(self._limiter, admission, call.record, lines, generates, text)
+        generates = stream_format.generates
+        text = TextCounter() if counts_tokens and generates and call.body.is_stream else None
+        return LimitedCall(limiter, admission, call.record, lines, generates, text)
 
 
 def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> int:
