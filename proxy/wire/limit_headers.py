@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from proxy.limits.admission import Admission
 
 PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b"ratelimit-", b"anthropic-ratelimit-")
 """How the names of headers begin with which providers report limits."""
 
-_KNOWN: dict[float, bytes] = {}
-"""Long durations by their seconds. Days and months of all callers end at the same time, most minutes after 60 s."""
-_MAX_KNOWN = 1024
+_KEPT = 1024
+"""Texts that are kept: days and months of all callers end at the same time, and many minutes within one second."""
 _MINUTE = 59.9995
 """Seconds that are a minute when they are rounded to milliseconds: the reset of a full minute is often 59.999999999."""
 _LINES = b"\r\n%b: %%d\r\n%b: %%d\r\n%b: %%b"
@@ -48,10 +48,10 @@ def anthropic_limit_lines(admission: Admission, time: Callable[[], float]) -> by
     lines, now = b"", time()
     if requests := admission.requests:
         limit, remaining, reset = requests
-        lines = _ANTHROPIC_REQUESTS % (limit, remaining, _rfc3339(now + reset))
+        lines = _ANTHROPIC_REQUESTS % (limit, remaining, _rfc3339((now + reset) // 1.0))
     if tokens := admission.tokens_left:
         limit, remaining, reset = tokens
-        lines += _ANTHROPIC_TOKENS % (limit, remaining, _rfc3339(now + reset))
+        lines += _ANTHROPIC_TOKENS % (limit, remaining, _rfc3339((now + reset) // 1.0))
     return lines
 
 
@@ -59,18 +59,14 @@ def duration(seconds: float) -> bytes:
     """`120ms`, `59.5s`, `6m0s`, `1h0m0s`: as OpenAI's API writes it."""
     if seconds < _MINUTE:
         return _short_duration(max(0, round(seconds * 1000)))
-    whole = (seconds + 0.5) // 1.0
-    return _KNOWN.get(whole) or _long_duration(whole)
+    return _long_duration((seconds + 0.5) // 1.0)
 
 
+@lru_cache(_KEPT)
 def _long_duration(seconds: float) -> bytes:
-    if len(_KNOWN) >= _MAX_KNOWN:
-        _KNOWN.clear()
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
-    text = b"%dh%dm%ds" % (hours, minute, second) if hours else b"%dm%ds" % (minute, second)
-    _KNOWN[seconds] = text
-    return text
+    return b"%dh%dm%ds" % (hours, minute, second) if hours else b"%dm%ds" % (minute, second)
 
 
 def _short_duration(milliseconds: int) -> bytes:
@@ -79,5 +75,7 @@ def _short_duration(milliseconds: int) -> bytes:
     return f"{milliseconds / 1000:g}s".encode()
 
 
+@lru_cache(_KEPT)
 def _rfc3339(time: float) -> bytes:
+    """`time`: whole Unix seconds."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
