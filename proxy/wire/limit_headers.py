@@ -18,6 +18,8 @@ _KEPT = 1024
 """Texts that are kept: days and months of all callers end at the same time, and many minutes within one second."""
 _MINUTE = 59.9995
 """Seconds that are a minute when they are rounded to milliseconds: the reset of a full minute is often 59.999999999."""
+_LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""The last one that can be written: a large debt of a small limit would be paid later."""
 _LINES = b"\r\n%b: %%d\r\n%b: %%d\r\n%b: %%b"
 _REQUESTS = _LINES % (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
 _TOKENS = _REQUESTS.replace(b"requests", b"tokens")
@@ -78,4 +80,4 @@ def _short_duration(milliseconds: int) -> bytes:
 @lru_cache(_KEPT)
 def _rfc3339(time: float) -> bytes:
     """`time`: whole Unix seconds."""
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+    return datetime.fromtimestamp(min(time, _LAST_TIME), UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()

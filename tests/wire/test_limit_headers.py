@@ -36,6 +36,12 @@ def test_callers_without_limits_of_a_kind_get_no_headers_of_it() -> None:
     assert headers_of(b"") == []
 
 
+def test_a_debt_that_is_paid_after_the_last_time_is_reported_with_this_time() -> None:
+    in_debt = Admission(0, 0.0, None, (1, 0, 1e15), None, None)
+    headers = dict(headers_of(anthropic_limit_lines(in_debt, lambda: 1_800_000_000.0)))
+    assert headers[b"anthropic-ratelimit-tokens-reset"] == b"9999-12-31T23:59:59Z"
+
+
 def test_durations_are_the_same_after_more_of_them_than_are_kept() -> None:
     texts = [duration(seconds) for seconds in range(60, 3000)]
     assert [duration(seconds) for seconds in range(60, 3000)] == texts
