@@ -12,6 +12,7 @@ from proxy.cli.client import admin_url, connection_options, decoded, get, key_fr
 from proxy.cli.terminal import out, print_json, show_table
 from proxy.cli.text import count
 from proxy.printable import printable_lines
+from proxy.telemetry.usage_rows import OTHER_CALLERS
 
 _LABELS = {
     "hour": "hour (UTC)",
@@ -27,8 +28,13 @@ _LABELS = {
 }
 """Field of a row -> heading of its column."""
 _TEXTS = ("key", "model", "provider")
-_UNKNOWN = {"key": "(no key)", "model": "(unknown)", "provider": "(none)"}
-"""The text for "" in these columns."""
+_WORDS = {
+    ("key", ""): "(no key)",
+    ("key", OTHER_CALLERS): "(other)",
+    ("model", ""): "(unknown)",
+    ("provider", ""): "(none)",
+}
+"""Field and value -> the text of the cell, for values that are no names."""
 
 
 class _Total(msgspec.Struct):
@@ -142,4 +148,4 @@ def _row(row: Mapping[str, str | int | None], fields: Sequence[str]) -> Sequence
 def _cell(name: str, value: str | int | None) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else value or _UNKNOWN.get(name, "-")
+    return f"{value:,}" if isinstance(value, int) else _WORDS.get((name, value), value) or "-"

@@ -14,7 +14,7 @@ from proxy.sharing.usage_scripts import ADD, INDEX, MOVE, READ, REQUESTS, SEPARA
 from proxy.sharing.usage_store import KEPT_DAYS, MAX_ROWS, Batch, HourState, Index
 from proxy.telemetry.counters import OTHER
 from proxy.telemetry.usage import MAX_IDENTITIES
-from proxy.telemetry.usage_rows import Counts, Names, Rows
+from proxy.telemetry.usage_rows import OTHER_CALLERS, Counts, Names, Rows
 
 _ROWS_PER_READ = 1000
 _REQUESTS_PER_READ = 5000
@@ -144,7 +144,7 @@ class UsageInValkey:
 def _stored(names: Names, counts: Counts) -> tuple[str, str, int, str, str]:
     """A row as the script reads it."""
     further = names._replace(model=OTHER, provider=OTHER)
-    labels = [_joined(each) for each in (names, further, Names(OTHER, OTHER, OTHER))]
+    labels = [_joined(each) for each in (names, further, Names(OTHER_CALLERS, OTHER, OTHER))]
     return labels[0], " ".join(map(str, counts)), counts.requests, labels[1], labels[2]
 
 

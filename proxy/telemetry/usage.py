@@ -13,7 +13,7 @@ from typing import NamedTuple
 from proxy.telemetry.counters import OTHER
 from proxy.telemetry.days import Days
 from proxy.telemetry.events import CallGroup, EndedRequest, Observer
-from proxy.telemetry.usage_rows import ClosedRows, Counts, Names, OpenRows, Rows, summed
+from proxy.telemetry.usage_rows import OTHER_CALLERS, ClosedRows, Counts, Names, OpenRows, Rows, summed
 
 MAX_IDENTITIES = 100_000
 """Maximum callers whose last request is kept; the oldest are removed."""
@@ -139,7 +139,7 @@ class Usage(Observer):
             if self.rows >= self.max_rows:
                 names = names._replace(model=OTHER, provider=OTHER)
                 if names not in rows and self.rows >= self.max_rows * 1.1:
-                    names = Names(OTHER, OTHER, OTHER)
+                    names = Names(OTHER_CALLERS, OTHER, OTHER)
             row = rows.setdefault(names, [])
             if not row:
                 row[:] = (0, 0, 0, 0)

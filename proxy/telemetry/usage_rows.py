@@ -8,12 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from sys import intern
 from typing import NamedTuple
 
+OTHER_CALLERS = ":other"
+"""The identity of rows that count several callers. No caller has it: names of keys contain no `:`, and identities of
+users begin with the kind of their login."""
+
 
 class Names(NamedTuple):
     """The labels of a row."""
 
     identity: str
-    """The identity of the caller, "" for callers without one."""
+    """The identity of the caller, "" for callers without one, or `OTHER_CALLERS`."""
     model: str
     """The requested id, "" for requests without an existing model."""
     provider: str

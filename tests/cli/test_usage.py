@@ -17,8 +17,9 @@ ANSWER = {
     "data": [
         {"key": "alice", "model": "gpt-4o", **ROW, "last_used": "2026-11-29T10:00:00Z"},
         {"key": "", "model": "", **ROW, "requests": 1, "last_used": None},
+        {"key": ":other", "model": "other", **ROW, "requests": 2, "last_used": None},
     ],
-    "total": {**ROW, "requests": 1201},
+    "total": {**ROW, "requests": 1203},
 }
 CSV = "key,requests\r\nalice,1\r\n\x1b[31mbob,2\r\n"
 
@@ -40,13 +41,14 @@ def test_a_table_shows_the_totals_of_all_keys(upstreams: FakeProviders) -> None:
         "key       model      requests  failed  input tokens  output tokens  last used",
         "alice     gpt-4o        1,200       3     4,000,000              5  2026-11-29T10:00:00Z",
         "(no key)  (unknown)         1       3     4,000,000              5  -",
+        "(other)   other             2       3     4,000,000              5  -",
     ]
     (request,) = server.requests
     expected = "/admin/usage?format=json&from=2026-11-01&to=2026-11-30&by=key%2Cmodel"
     assert (request.target, request.headers["authorization"]) == (expected, f"Bearer {KEY}")
 
 
-@pytest.mark.parametrize(("form", "lines"), [((), 3), (("--csv",), 1)])
+@pytest.mark.parametrize(("form", "lines"), [((), 4), (("--csv",), 1)])
 def test_missing_usage_of_other_replicas_is_reported(
     upstreams: FakeProviders, form: tuple[str, ...], lines: int
 ) -> None:

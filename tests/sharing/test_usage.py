@@ -125,7 +125,7 @@ async def test_further_rows_are_counted_as_other_and_totals_are_correct(
         names: counts.requests for names, counts in rows.items() if names not in {each for _, each, _ in known}
     } == {
         Names("alice", "other", "other"): 1,
-        Names("other", "other", "other"): 2,
+        Names(":other", "other", "other"): 2,
     }
     assert sum(counts.requests for counts in rows.values()) == 14
 

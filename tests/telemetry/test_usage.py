@@ -236,7 +236,20 @@ def test_further_rows_of_the_present_hour_are_counted_as_other(clock: FakeClock)
     assert usage.rows == 12
     assert sum(counts.requests for counts in found.values()) == 100
     assert found[("k2", "other")] == Counts(5, 0, 5, 10)
-    assert found[("other", "other")].requests == 85
+    assert found[(":other", "other")].requests == 85
+
+
+def test_a_key_named_other_sees_none_of_the_calls_that_are_counted_as_other(clock: FakeClock) -> None:
+    usage = new_usage(clock, max_rows=10)
+    use(usage, key="other")
+    for key in range(20):
+        use(usage, key=f"jwt:https://idp|{key}")
+
+    assert totals(usage, "key")[(":other",)] == Counts(10, 0, 10, 20)
+    assert totals(usage, "model", key="other") == {("m",): Counts(1, 0, 1, 2)}
+    later(usage, clock, HOUR)
+    close_hours(usage)
+    assert totals(usage, "model", key="other") == {("m",): Counts(1, 0, 1, 2)}
 
 
 def test_answers_of_several_processes_are_added(clock: FakeClock) -> None:
