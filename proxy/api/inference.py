@@ -210,6 +210,7 @@ class Inference:
                     call.record,
                     self._monotonic,
                     id_headers=id_headers,
+                    lines=limited.lines if limited is not None else b"",
                     waiting=waiting if call.body.is_stream and stream_format.has_last_event else None,
                 )
                 relay = partial(
@@ -261,7 +262,6 @@ class Inference:
             # The reader of ids looks them up in the body.
             release_body=partial(_release, call, lease) if lease and not ids else None,
             text=limited.text if limited is not None else None,
-            lines=limited.lines if limited is not None else b"",
         )
         await relay.run([*headers, *id_headers])
 

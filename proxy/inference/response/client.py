@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping, Sequence
 from typing import Any
 
-from proxy.asgi import ClientConnection, Header, RawResponse, Send
+from proxy.asgi import ClientConnection, Header, RawResponse, Send, headers_of
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
 from proxy.telemetry import CallRecord
 
@@ -31,11 +31,13 @@ class ClientResponse:
         monotonic: Callable[[], float],
         *,
         id_headers: Sequence[Header],
+        lines: bytes,
         waiting: float | None,
     ) -> None:
         """`record`: of the call; `monotonic`: the clock of its times; `id_headers`: with the id of the request.
 
-        `waiting`: seconds after which comments are sent although no provider has responded; None if none are.
+        `lines`: further headers, as in `RawResponse`. `waiting`: seconds after which comments are sent although no
+        provider has responded; None if none are.
         """
         self.has_started = False
         """Whether the head was sent."""
@@ -49,6 +51,7 @@ class ClientResponse:
         self._record = record
         self._monotonic = monotonic
         self._id_headers = id_headers
+        self._lines = lines
         self._waiting = waiting
         self._status = 200
         self._headers: Sequence[Header] = ()
@@ -74,7 +77,8 @@ class ClientResponse:
 
     def log_unsent(self, headers: Iterable[Header]) -> None:
         """Log headers that cannot be sent, because the head was sent before they were known."""
-        new = (header for header in headers if header not in self._headers and header[0] not in _OF_EVERY_STREAM)
+        sent = self._all_headers
+        new = (header for header in headers if header not in sent and header[0] not in _OF_EVERY_STREAM)
         if unsent := [b"%b: %b" % header for header in new]:
             request_id = self._id_headers[0][1].decode()
             text = b", ".join(unsent).decode("latin-1")
@@ -113,13 +117,13 @@ class ClientResponse:
         record.bytes_out += len(body)
         await self._deliver({"type": "http.response.body", "body": body, "more_body": more})
 
-    def send_whole(self, response: RawResponse) -> bool:
+    def send_whole(self, status: int, headers: list[Header], body: bytes) -> bool:
         """Send a complete response, with its head, without waiting. Returns False if that is not possible."""
-        if self._connection and self._connection.send_whole(response):
-            self._begin(response.status)
+        if self._connection and self._connection.send_whole(RawResponse(status, headers, body, (), self._lines)):
+            self._begin(status)
             record = self._record
             record.first_byte = self._monotonic() - record.began
-            record.bytes_out += len(response.body)
+            record.bytes_out += len(body)
             return True
         return False
 
@@ -133,8 +137,12 @@ class ClientResponse:
             self._heartbeat.close()
             self._heartbeat = None  # it refers to this object: a cycle would keep the call until a garbage collection
 
+    @property
+    def _all_headers(self) -> list[Header]:
+        return [*self._headers, *headers_of(self._lines)]
+
     def _start_message(self) -> MutableMapping[str, Any]:
-        return {"type": "http.response.start", "status": self._status, "headers": self._headers}
+        return {"type": "http.response.start", "status": self._status, "headers": self._all_headers}
 
     async def _send_comment(self) -> None:
         if self._may_comment():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from proxy.asgi import Header, RawResponse, headers_of
+from proxy.asgi import Header
 from proxy.decoding import has_many_values, is_json, is_unfinished
 from proxy.errors import ApiError, ProviderFailed
 from proxy.inference.deadline import CallScope
@@ -47,12 +47,10 @@ class Relay:
         ids: IdReader | None = None,
         release_body: Callable[[], None] | None = None,
         text: TextCounter | None = None,
-        lines: bytes = b"",
     ) -> None:
         """`model` is the requested id. `sse_keepalive`: seconds. `ids` reads those in the response, `text` its text.
 
-        `release_body` is called when the request cannot be sent to another provider any more. `lines`: further
-        headers, as in `RawResponse`.
+        `release_body` is called when the request cannot be sent to another provider any more.
         """
         self._call = call
         self._response = call.response
@@ -61,7 +59,6 @@ class Relay:
         self._scope = scope
         self._ids = ids
         self._text = text
-        self._lines = lines
         self._release_body = release_body or (lambda: None)
         self._format = stream_format
         self._sse_keepalive = sse_keepalive
@@ -137,7 +134,7 @@ class Relay:
         return await self._relay_rest(head, self._json_renamer() if content == "json" else None)
 
     async def _start(self, headers: Sequence[Header]) -> None:
-        self._client.prepare(self._response.status, [*headers, *headers_of(self._lines)])
+        self._client.prepare(self._response.status, headers)
         await self._client.start()
 
     async def _relay_json(self, headers: list[Header], head: bytes) -> Outcome:
@@ -199,7 +196,7 @@ class Relay:
         renamed, self._tokens = await self._renamed(json)
         body = BOM + renamed if body.startswith(BOM) else renamed
         headers.append((b"content-length", b"%d" % len(body)))
-        if not self._client.send_whole(RawResponse(self._response.status, headers, body, (), self._lines)):
+        if not self._client.send_whole(self._response.status, headers, body):
             await self._start(headers)
             await self._send_in_pieces(body)
         return "ok"
@@ -296,7 +293,7 @@ class Relay:
             self._release_body,
         )
         try:
-            return await relay.run([*headers, *headers_of(self._lines)], chunk, self._sse_keepalive)
+            return await relay.run(headers, chunk, self._sse_keepalive)
         finally:
             self._tokens = relay.tokens
 

@@ -16,6 +16,7 @@ from proxy.telemetry import CallRecord
 
 pytestmark = pytest.mark.anyio
 IDS = [(b"x-request-id", b"id-0")]
+LINES, LIMIT = b"\r\nx-ratelimit-limit-requests: 5", (b"x-ratelimit-limit-requests", b"5")
 
 
 def response(sent: list[Message], waiting: float | None = None) -> ClientResponse:
@@ -24,7 +25,7 @@ def response(sent: list[Message], waiting: float | None = None) -> ClientRespons
 
     scope = CallScope(DeadlineTimer(), lambda on_disconnect: lambda: None, 60)
     record = CallRecord("id-0", "POST", "/v1/chat/completions", "openai", "", "", b"", 0.0)
-    return ClientResponse(send, None, scope, record, lambda: 0.0, id_headers=IDS, waiting=waiting)
+    return ClientResponse(send, None, scope, record, lambda: 0.0, id_headers=IDS, lines=LINES, waiting=waiting)
 
 
 async def test_the_head_is_sent_with_the_first_bytes() -> None:
@@ -37,7 +38,7 @@ async def test_the_head_is_sent_with_the_first_bytes() -> None:
     await client.send(b"", more=False)
     assert client.has_started
     assert sent == [
-        {"type": "http.response.start", "status": 201, "headers": [(b"a", b"b")]},
+        {"type": "http.response.start", "status": 201, "headers": [(b"a", b"b"), LIMIT]},
         {"type": "http.response.body", "body": b"one", "more_body": True},
         {"type": "http.response.body", "body": b"", "more_body": False},
     ]
