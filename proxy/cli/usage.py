@@ -114,8 +114,8 @@ def usage(
     if "x-usage-incomplete" in response.headers:
         click.echo("incomplete: the shared store is not available, so usage of other replicas is missing", err=True)
     if as_csv:
-        for line in response.content.decode(errors="replace").splitlines():
-            click.echo(printable_lines(line))
+        text = response.content.decode(errors="replace").replace("\r\n", "\n")
+        click.echo(printable_lines(text), nl=False)
     elif as_json:
         print_json(decoded(response, dict[str, Any]))
     else:

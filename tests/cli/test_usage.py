@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli.main import main
+from proxy.printable import printable
 from tests.providers.scripted import FakeProviders, Script, replies
 
 KEY = "sk-canary-client"
@@ -73,6 +76,18 @@ def test_csv_is_printed_without_control_characters(upstreams: FakeProviders) -> 
 
     assert result.stdout == "key,requests\nalice,1\n\\x1b[31mbob,2\n"
     assert server.requests[0].target == "/admin/usage?format=csv&by=key"
+
+
+@pytest.mark.parametrize("character", [*"\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"], ids=ascii)
+def test_a_row_of_csv_is_one_line_whatever_characters_its_names_contain(
+    character: str, upstreams: FakeProviders
+) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([["model", "requests"], [f"a{character}b", 1], ["c", 2]])
+    server = upstreams.open(replies(text.getvalue().encode(), 200, {"content-type": "text/csv"}))
+    rows = csv.reader(io.StringIO(run("--url", server.url, "--by", "model", "--csv").stdout))
+
+    assert [*rows] == [["model", "requests"], [f"a{printable(character)}b", "1"], ["c", "2"]]
 
 
 @pytest.mark.parametrize("url", ["", "/v1", "/v1/models"])
