@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from proxy.decoding import decode_or_none, has_many_values
 from proxy.inference.response.events import event_objects
 
-_MAX_DEPTH = 8
+_MAX_DEPTH = 20
 _NOT_TEXT = frozenset(
-    {"finish_reason", "format", "id", "index", "item_id", "name", "object", "role", "signature", "stop_reason", "type"}
-)
-"""Members of deltas that are no output."""
+    {
+        "annotations", "citation", "citations", "container", "data", "encrypted_content", "expires_at",
+        "extra_content", "fileData", "file_data", "finish_reason", "format", "id", "image_url", "images",
+        "index", "inlineData", "inline_data", "item_id", "language", "logprobs", "mimeType", "mime_type",
+        "name", "obfuscation", "object", "outcome", "provider_specific_fields", "role", "signature",
+        "stop_details", "stop_reason", "stop_sequence", "thoughtSignature", "thought_signature", "type", "url",
+    }
+)  # fmt: skip
+"""Members of deltas that are no output, or not text: ids, sources, signatures, and images and audio in Base64."""
+_ARGUMENTS = frozenset({"args", "arguments"})
+"""Members with the arguments of a call of a tool. As objects, their members have any names."""
+_REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"})
+"""Members with the same text: providers send several of them, for clients that read only one."""
+_AUDIO = "audio.delta"
+"""The end of the types of events whose delta is audio in Base64."""
 
 
 class TextCounter:
@@ -25,12 +37,13 @@ class TextCounter:
         """Read whole lines of a stream, in which every object is whole."""
         for event in event_objects(lines):
             if not has_many_values(event.text) and isinstance(value := decode_or_none(event.text), dict):
-                self.characters += sum(_lengths_in(part, 0) for part in _deltas_of(value))
+                self.characters += sum(_length_of(part, 0) for part in _deltas_of(value))
 
 
 def _deltas_of(event: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the parts of an event that are new output."""
-    yield event.get("delta")
+    if "delta" in event and not str(event.get("type")).endswith(_AUDIO):
+        yield event["delta"]
     for choice in _list(event.get("choices")):
         if isinstance(choice, dict):
             yield choice.get("delta")
@@ -41,16 +54,28 @@ def _deltas_of(event: Mapping[str, Any]) -> Iterator[Any]:
     if "done" in event:  # Ollama
         yield event.get("message")
         yield event.get("response")
+        yield event.get("thinking")
 
 
-def _lengths_in(value: Any, depth: int) -> int:
+def _length_of(value: Any, depth: int, not_text: Set[str] = _NOT_TEXT) -> int:
+    """Return the characters of the texts in a value, without those of the members `not_text`."""
     if isinstance(value, str):
         return len(value)
     if depth == _MAX_DEPTH:
         return 0
     if isinstance(value, dict):
-        return sum(_lengths_in(value[name], depth + 1) for name in value if name not in _NOT_TEXT)
-    return sum(_lengths_in(item, depth + 1) for item in _list(value))
+        return _length_of_members(value, depth + 1, not_text)
+    return sum(_length_of(item, depth + 1, not_text) for item in _list(value))
+
+
+def _length_of_members(value: Mapping[str, Any], depth: int, not_text: Set[str]) -> int:
+    length = reasoning = 0
+    for name, member in value.items():
+        if name in _REASONING:
+            reasoning = max(reasoning, _length_of(member, depth, not_text))
+        elif name not in not_text:
+            length += _length_of(member, depth, frozenset() if name in _ARGUMENTS else not_text)
+    return length + reasoning
 
 
 def _list(value: Any) -> list[Any]:

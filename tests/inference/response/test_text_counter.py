@@ -9,6 +9,8 @@ import pytest
 
 from proxy.inference.response.text_counter import TextCounter
 
+BASE64 = "A" * 1000
+
 
 def counted(*events: Any) -> int:
     counter = TextCounter()
@@ -31,6 +33,10 @@ def counted(*events: Any) -> int:
         ({"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "{}"}}, 2),
         ({"type": "message_start", "message": {"content": []}}, 0),
         ({"candidates": [{"content": {"role": "model", "parts": [{"text": "12"}, {"text": "3"}]}}]}, 3),
+        ({"type": "response.reasoning_summary.delta", "delta": {"text": "123"}}, 3),
+        ({"type": "response.audio_transcript.delta", "delta": "123"}, 3),
+        ({"model": "m", "message": {"role": "assistant", "content": "12", "thinking": "3"}, "done": False}, 3),
+        ({"model": "m", "response": "12", "thinking": "3", "done": False}, 3),
         ({"choices": "none", "candidates": [None], "delta": {"a": 1, "b": True}}, 0),
         (b"[DONE]", 0),
         (b"{broken", 0),
@@ -38,6 +44,82 @@ def counted(*events: Any) -> int:
 )
 def test_new_text_is_counted_in_characters(event: Any, characters: int) -> None:
     assert counted(event) == characters
+
+
+def chat(**delta: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta}]}
+
+
+def gemini(**part: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"role": "model", "parts": [part]}}]}
+
+
+@pytest.mark.parametrize(
+    ("event", "characters"),
+    [
+        pytest.param(chat(audio={"id": "a", "data": BASE64, "transcript": "123", "expires_at": "9"}), 3, id="audio"),
+        pytest.param({"type": "response.audio.delta", "delta": BASE64}, 0, id="audio of responses"),
+        pytest.param({"type": "response.output_audio.delta", "delta": BASE64}, 0, id="output audio of responses"),
+        pytest.param(
+            {"type": "response.image_generation_call.partial_image", "partial_image_b64": BASE64}, 0, id="an image"
+        ),
+        pytest.param(chat(content="12", images=[{"image_url": {"url": BASE64}}]), 2, id="images of OpenRouter"),
+        pytest.param(chat(content=[{"type": "image_url", "image_url": BASE64}]), 0, id="an image in the content"),
+        pytest.param(gemini(inlineData={"mimeType": "image/png", "data": BASE64}), 0, id="an image of Gemini"),
+        pytest.param(gemini(fileData={"mimeType": "image/png", "fileUri": "gs://file"}), 0, id="a file of Gemini"),
+        pytest.param(gemini(text="12", thoughtSignature=BASE64), 2, id="a signature of Gemini"),
+        pytest.param(gemini(codeExecutionResult={"outcome": "OUTCOME_OK", "output": "12"}), 2, id="a result of code"),
+        pytest.param(
+            chat(
+                tool_calls=[{"function": {"arguments": "{}"}, "extra_content": {"google": {"thought_signature": "s"}}}]
+            ),
+            2,
+            id="a signature of a tool call",
+        ),
+        pytest.param(
+            chat(reasoning_details=[{"type": "reasoning.encrypted", "data": BASE64}]), 0, id="encrypted reasoning"
+        ),
+        pytest.param(chat(content="12", annotations=[{"url_citation": {"url": "u", "title": "t"}}]), 2, id="sources"),
+        pytest.param(
+            {"type": "content_block_delta", "delta": {"type": "signature_delta", "signature": BASE64}},
+            0,
+            id="a signature of messages",
+        ),
+        pytest.param(
+            {"type": "content_block_delta", "delta": {"type": "citations_delta", "citation": {"cited_text": "text"}}},
+            0,
+            id="a source of messages",
+        ),
+        pytest.param(
+            {"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}},
+            0,
+            id="the end of a message",
+        ),
+    ],
+)
+def test_what_is_no_text_is_not_counted(event: Any, characters: int) -> None:
+    assert counted(event) == characters
+
+
+def test_arguments_are_counted_whatever_the_names_of_their_members_are() -> None:
+    arguments = {"data": "12", "name": {"url": ["3"]}}
+    assert counted(gemini(functionCall={"name": "f", "args": arguments})) == 3
+    message = {"tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}
+    assert counted({"message": message, "done": False}) == 3
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"reasoning": "1234"},
+        {"reasoning": "1234", "reasoning_content": "1234"},
+        {"reasoning": "1234", "reasoning_details": [{"type": "reasoning.text", "text": "1234", "signature": "s"}]},
+        {"reasoning_content": "1234", "thinking_blocks": [{"type": "thinking", "thinking": "1234"}]},
+        {"reasoning": None, "reasoning_details": [{"type": "reasoning.summary", "summary": "1234"}]},
+    ],
+)
+def test_reasoning_that_is_sent_in_several_members_is_counted_once(delta: dict[str, Any]) -> None:
+    assert counted(chat(content="5", **delta)) == 5
 
 
 def test_events_are_added() -> None:
