@@ -221,9 +221,9 @@ class Inference:
                 except ApiError as error:
                     if names_provider and error.provider:
                         error.headers = [*error.headers, (b"x-served-by", error.provider.encode())]
+                    if limited is not None:
+                        limited.failed(error)
                     if not client.has_started:
-                        if limited:
-                            limited.failed(error)
                         raise
                     call.record.failed(error, is_broken=True)
                     client.log_unsent(error.headers)

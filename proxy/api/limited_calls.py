@@ -37,7 +37,7 @@ class LimitedCall(Struct, gc=False):
     """Counts the text of a stream; None if tokens are not limited, or do not come from text."""
 
     def failed(self, error: ApiError) -> None:
-        """Nothing was sent but this error: it costs only what its provider has reported."""
+        """The client gets no output, only this error: the call costs only what its provider has reported."""
         others = [header for header in error.headers if not header[0].startswith(PROVIDER_PREFIXES)]
         error.headers = [*others, *headers_of(self.lines)]
         self.costs_input = False

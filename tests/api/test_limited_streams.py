@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 
 import pytest
@@ -12,6 +13,7 @@ from tests.fakes import FakeClock, FakeFetch
 from tests.inference.test_held_streams import COMMENT, Late
 from tests.listening import TIMEOUT, Served
 from tests.providers.calls import DONE, chunk_event, streams
+from tests.providers.scripted import replies
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +30,11 @@ async def after_a_comment(served: Served, late: Late, path: str = CHAT, text: st
         async for _ in parts:
             pass
     return limit_headers(answer)
+
+
+def used_tokens(served: Served) -> int:
+    limiter = served.app.shared.limiter(served.app.deployment.config)
+    return limiter.state.scopes["key:alice"].counters["tokens/m"].used
 
 
 async def test_a_stream_whose_head_is_sent_with_a_comment_reports_the_limits(
@@ -50,3 +57,35 @@ async def test_a_stream_whose_head_is_sent_with_a_comment_reports_the_limits(
         "anthropic-ratelimit-requests-remaining": "4",
         "anthropic-ratelimit-requests-reset": "2027-01-15T08:01:00Z",
     }
+
+
+ERROR = {"error": {"message": "no"}}
+
+
+@pytest.mark.parametrize(
+    ("late", "used"),
+    [
+        (Late(replies(ERROR, status=400)), 0),
+        (Late(replies(ERROR)), 0),
+        (Late(streams(b'data: {"error": {"message": "no"}}\n\n')), 0),
+        (Late(streams(chunk_event("m", "0123456789"))), 1000 + 3),
+    ],
+    ids=["status 400", "an error with status 200", "an error as the first event", "broken after its first event"],
+)
+async def test_a_stream_with_only_comments_and_an_error_costs_no_tokens(
+    late: Late, used: int, clock: FakeClock, fetch: FakeFetch
+) -> None:
+    async with limited("{tokens: 9000/m}", clock, fetch, late, config=QUICK) as (served, _):
+        await after_a_comment(served, late, text="a" * 4000)
+        assert used_tokens(served) == used
+
+
+async def test_headers_that_were_sent_with_a_comment_are_not_logged_as_not_sent(
+    clock: FakeClock, fetch: FakeFetch, caplog: pytest.LogCaptureFixture
+) -> None:
+    late = Late(replies(ERROR, status=400, headers={"x-request-id": "req_a", "x-ratelimit-limit-requests": "77"}))
+    with caplog.at_level(logging.INFO, "models_proxy"):
+        async with limited("{requests: 5/m}", clock, fetch, late, config=QUICK) as (served, _):
+            await after_a_comment(served, late)
+    unsent = [line.partition("started: ")[2] for line in caplog.messages if "headers not sent" in line]
+    assert unsent == ["x-upstream-request-id: req_a"]
