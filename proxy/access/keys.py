@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import ip_network
 from typing import Protocol
 
-from proxy.access.addresses import ClientAddresses, Network, address_of, is_in
+from proxy.access.addresses import ClientAddresses, Network, is_in
 from proxy.access.caller import Caller, Credential
 from proxy.access.identity_header import HeaderUsers
 from proxy.access.jwt import SIGNATURE_COST, KeySource, Tokens
@@ -173,14 +173,13 @@ class Access:
         return found
 
     def client_of(self, request: Request) -> str:
-        """Return the address of the client, behind trusted proxies."""
-        return self._addresses.of(request.peer, request.forwarded_for)
+        """Return the address of the client, behind trusted proxies; that of the connection if it is not known."""
+        return str(self._addresses.verified(request.peer, request.forwarded_for) or request.peer)
 
     def _check_address(self, caller: Caller, request: Request, networks: Sequence[Network]) -> None:
-        client = self.client_of(request)
-        address = address_of(client)
+        address = self._addresses.verified(request.peer, request.forwarded_for)
         if address is None or not is_in(address, networks):
-            where = client or "a Unix socket"
+            where = address or (f"an unknown address behind {request.peer}" if request.peer else "a Unix socket")
             raise KeyNotUsable(caller.identity, f"was sent from {where}, which is not in its `allowed_ips`")
 
     def _with_logins(self, request: Request) -> Caller:

@@ -62,7 +62,7 @@ class Server(Settings):
     tls: Tls | None = None
     """None: plain HTTP."""
     trusted_proxies: tuple[Annotated[str, AfterValidator(network)], ...] = ()
-    """Networks of reverse proxies whose `X-Forwarded-For` is trusted, for addresses of clients in the log."""
+    """Networks of reverse proxies whose `X-Forwarded-For` is trusted, for addresses of clients."""
     shutdown_timeout: Seconds = 60.0
     """How long after `drain_delay` requests in progress can take; then calls end with an error."""
     ready: Annotated[Literal["any", "all"] | tuple[str, ...], BeforeValidator(lists_to_wait_for)] = "any"

@@ -13,7 +13,8 @@ from tests.fakes import FakeClock, FakeFetch, Reply, config_of, digest, reply_to
 
 pytestmark = pytest.mark.anyio
 
-HOME, LATER, EVERYWHERE = "sk-fake-of-home", "sk-fake-of-later", "sk-fake-of-everywhere"
+HOME, INSIDE = "sk-fake-of-home", "sk-fake-of-inside"
+LATER, EVERYWHERE = "sk-fake-of-later", "sk-fake-of-everywhere"
 CONFIG = f"""
 server: {{trusted_proxies: [10.0.0.0/8]}}
 providers: [{{name: a, base_url: 'http://127.0.0.1:9/v1'}}]
@@ -21,6 +22,7 @@ groups: {{default: {{models: [m]}}}}
 keys:
   - {{name: home, hash: '{digest(HOME)}', models: [m],
      allowed_ips: [192.0.2.0/24, '2001:db8::/32', 10.9.9.9, '::ffff:203.0.113.0/120']}}
+  - {{name: inside, hash: '{digest(INSIDE)}', models: [m], allowed_ips: [10.0.0.0/8]}}
   - {{name: later, hash: '{digest(LATER)}', models: [m], not_before: 2026-12-01, expires: 2026-12-01}}
   - {{name: everywhere, hash: '{digest(EVERYWHERE)}', models: [m]}}
 """
@@ -75,6 +77,28 @@ async def test_a_key_can_be_used_from_its_addresses_only(
     assert (await get(app, EVERYWHERE, peer, forwarded_for)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "status"),
+    [
+        pytest.param("10.0.0.1", "", 200, id="a trusted proxy"),
+        pytest.param("10.0.0.1", "10.0.0.3, 10.0.0.2", 200, id="trusted proxies only"),
+        pytest.param("10.0.0.1", "198.51.100.7", 401, id="a client elsewhere"),
+        pytest.param("10.0.0.1", "198.51.100.7, unknown", 401, id="a client elsewhere whose address is unknown"),
+        pytest.param("10.0.0.1", "198.51.100.7, _hidden, 10.0.0.2", 401, id="one with a hidden address"),
+        pytest.param("10.0.0.1", '198.51.100.7, "10.0.0.9"', 401, id="one with an address in quotes"),
+    ],
+)
+async def test_a_client_behind_a_trusted_proxy_does_not_count_as_that_proxy(
+    peer: str, forwarded_for: str, status: int, app: Proxy
+) -> None:
+    assert (await get(app, INSIDE, peer, forwarded_for)).status == status
+
+
+async def test_a_client_at_a_trusted_address_cannot_choose_another_one(app: Proxy) -> None:
+    assert (await get(app, HOME, "10.0.0.1", "10.9.9.9")).status == 401
+    assert (await get(app, HOME, "10.0.0.1", "10.9.9.9, 10.0.0.2")).status == 401
+
+
 async def test_a_key_is_valid_from_its_first_day_to_its_last_one(app: Proxy, clock: FakeClock) -> None:
     statuses = []
     for time in (DECEMBER - 1, DECEMBER, DECEMBER + 86_399, DECEMBER + 86_400):
@@ -101,6 +125,7 @@ async def test_the_log_contains_the_reason_once_per_minute(
         await get(app, HOME, "198.51.100.1", "192.0.2.7")
         await get(app, LATER)
     await get(app, HOME, None)
+    await get(app, INSIDE, "10.0.0.1", "unknown")
     await clock.advance(INTERVAL)
     clock.set_time(DECEMBER + 86_400)
     await get(app, HOME, None)
@@ -110,6 +135,8 @@ async def test_the_log_contains_the_reason_once_per_minute(
     assert refused == [
         "key home was sent from 198.51.100.1, which is not in its `allowed_ips`; requests with it get 401",
         "key later is not valid yet; requests with it get 401",
+        "key inside was sent from an unknown address behind 10.0.0.1, which is not in its `allowed_ips`; "
+        "requests with it get 401",
         "key home was sent from a Unix socket, which is not in its `allowed_ips`; requests with it get 401",
         "key later has expired; requests with it get 401",
     ]

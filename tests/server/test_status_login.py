@@ -396,6 +396,19 @@ async def test_attempts_are_limited_per_address(
         assert (await attacker.log_in()).status == 303
 
 
+async def test_a_client_at_the_address_of_a_trusted_proxy_cannot_evade_the_limit_of_attempts(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    server = "server: {trusted_proxies: [127.0.0.0/8]}"
+    async with started(config_of(config_text(more=server)), fetch, clock) as app:
+        statuses = [
+            (await Browser(app, {**FORM, "x-forwarded-for": f"127.0.0.{number}"}).log_in("sk-canary-guess")).status
+            for number in range(1, MAX_ATTEMPTS + 2)
+        ]
+
+        assert statuses == [401] * MAX_ATTEMPTS + [429]
+
+
 async def test_attempts_are_divided_between_workers(fetch: FakeFetch, clock: FakeClock) -> None:
     async with started(config_of(config_text(more="server: {workers: 4}")), fetch, clock) as app:
         statuses = [(await Browser(app).log_in("sk-canary-guess")).status for _ in range(4)]
