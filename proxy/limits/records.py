@@ -57,8 +57,10 @@ def restore(state: LimitState, data: bytes, monotonic: float, to_unix: float) ->
         entries = [(min(time - to_unix, monotonic), count) for time, count in sorted(of.entries) if count > 0]
         entries = [(at, count) for at, count in entries if of.debt or at + seconds > monotonic]
         window = scope.counter(name)
-        if isinstance(window, SlidingWindow) and window.used < of.debt + sum(count for _, count in entries):
+        in_window = sum(count for _, count in entries)
+        if isinstance(window, SlidingWindow) and window.used < of.debt + in_window:
             window.replace(entries, of.debt)
+            window.limit = window.limit or in_window or 1  # until a request sets it; with a debt, the window was full
     for name, (period, used, highest) in record.calendar.items():
         counter = scope.counter(name)
         if isinstance(counter, CalendarWindow) and (period, used) > (counter.period, counter.used):

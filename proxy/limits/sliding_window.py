@@ -24,7 +24,8 @@ class SlidingWindow(Struct, gc=False):
     """
 
     seconds: float
-    limit: int = 1
+    limit: int = 0
+    """It is set before the window is used."""
     used: int = 0
     """The sum of the counts, and the debt. If it is due, `advance` is called before it is read, and before all other
     methods."""

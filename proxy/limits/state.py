@@ -60,7 +60,7 @@ class LimitState:
         at = self.now()
         changes = []
         for claim in claims_of(claimed.rules, claimed.caller, tokens):
-            counter = self._changed(claim, at)
+            counter = self._present(claim, at)
             if claim.kind == "concurrent":
                 changes.append(claim.with_amount(-1))
             elif claim.kind == "tokens" and (tokens > 0 or (tokens and not counter.has_forgotten(at.now - since, at))):
@@ -85,16 +85,16 @@ class LimitState:
         return Decision(is_granted, usage)
 
     def look(self, claims: Sequence[Claim]) -> Decision:
-        """Return what is used, without any change."""
+        """Return what is used, without any change: the limits of the claims can be those before a reload."""
         at = self.now()
-        counters = [self._claimed(claim, at) for claim in claims]
+        counters = [self._present(claim, at) for claim in claims]
         return Decision(True, [Usage(counter.used, 0.0, counter.reset(at)) for counter in counters])
 
     def apply(self, changes: Iterable[Claim], factor: int = 1) -> None:
         """Add changes unconditionally."""
         at = self.now()
         for change in changes:
-            self._add(change, self._changed(change, at), factor, at)
+            self._add(change, self._present(change, at), factor, at)
 
     def release(self, scope: str, number: int) -> None:
         """End calls in progress."""
@@ -190,9 +190,9 @@ class LimitState:
         counter.advance(at)
         return counter
 
-    def _changed(self, change: Claim, at: Moment) -> Counter:
-        """Return the same for a change, whose limit may be that before a reload: the present one stays."""
-        counter = self._counter_of(change.scope, change.kind, change.unit, change.limit)
+    def _present(self, claim: Claim, at: Moment) -> Counter:
+        """Return the same for a change or a query, whose limit may be that before a reload: the present one stays."""
+        counter = self._counter_of(claim.scope, claim.kind, claim.unit, claim.limit)
         counter.advance(at)
         return counter
 

@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from proxy.config import Config
-from proxy.config.call_limits import CallLimits, Rate
+from proxy.config.call_limits import CallLimits, Rate, Unit
 from proxy.limits import records
 from proxy.limits import state as limit_state
 from proxy.limits.admission import Rejection
@@ -237,6 +237,17 @@ async def test_a_call_that_is_admitted_late_with_the_limits_before_a_reload_sets
     admitted = [limiter.admit_now(rules, name).is_granted for rules, name in ((new, "alice"), (new, "bob"))]
     late = limiter.admit_now(old, "alice").is_granted
     assert (admitted, late, limiter.admit_now(new, "bob").is_granted) == ([True, True], False, True)
+
+
+@pytest.mark.parametrize("unit", ["m", "d"])
+async def test_a_usage_query_with_the_limits_before_a_reload_does_not_restore_them(
+    unit: Unit, limiter: Limiter
+) -> None:
+    old, new = ((Rule("", "requests", unit, limit),) for limit in (100, 3))
+    first = limiter.admit_now(new, "alice").is_granted
+    (shown,) = await limiter.statuses(Quota(old, ()), "alice")
+    later = [limiter.admit_now(new, "alice").is_granted for _ in range(3)]
+    assert (first, shown.limit, shown.remaining, later) == (True, 100, 99, [True, True, False])
 
 
 async def test_alternating_limits_of_one_caller_forget_nothing(limiter: Limiter) -> None:

@@ -101,6 +101,17 @@ async def test_a_debt_survives_a_restart(clock: FakeClock, tmp_path: Path) -> No
     assert (refused.rejection, left) == (Rejection(TOKENS, 3600.0), [100])
 
 
+async def test_a_debt_that_survives_a_restart_is_shown_with_its_reset_before_the_first_request(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    async with living(tmp_path, clock) as limiter:
+        limiter.end(limiter.admit_now((TOKENS,), "alice", 10), 250)
+    later = FakeClock(monotonic=5.0, time=clock.time() + 600)
+    async with living(tmp_path, later) as limiter:
+        (status,) = await limiter.statuses(Quota((TOKENS,), ()), "alice")
+    assert (status.remaining, status.reset) == (0, 2 * 3600.0 + 3000.0)
+
+
 async def test_a_process_that_is_killed_loses_two_seconds(clock: FakeClock, tmp_path: Path) -> None:
     async with living(tmp_path, clock, stops=False) as limiter:
         limiter.admit_now((DAY,), "alice")
