@@ -261,7 +261,7 @@ class Inference:
             ids,
             # The reader of ids looks them up in the body.
             release_body=partial(_release, call, lease) if lease and not ids else None,
-            text=limited.text if limited is not None else None,
+            text_counter=limited.begin_stream if limited is not None and limited.counts_text else None,
         )
         await relay.run([*headers, *id_headers])
 

@@ -33,8 +33,15 @@ class LimitedCall(Struct, gc=False):
     """The headers that report the limits, as `RawResponse.lines`."""
     costs_input: bool
     """Whether the estimated tokens of the request are counted if the provider reports none."""
-    text: TextCounter | None
-    """Counts the text of a stream; None if tokens are not limited, or do not come from text."""
+    counts_text: bool
+    """Whether the text of a stream is counted: tokens are limited, and come from text."""
+    text: TextCounter | None = None
+    """None without a stream."""
+
+    def begin_stream(self) -> TextCounter:
+        """Return what counts the text of a stream, also if another attempt has begun one."""
+        self.text = self.text or TextCounter()
+        return self.text
 
     def failed(self, error: ApiError) -> None:
         """The client gets no output, only this error: the call costs only what its provider has reported."""
@@ -72,8 +79,7 @@ class LimitedCalls:
         if admission.rejection is not None:
             raise refusal(admission.rejection, lines)
         generates = stream_format.generates
-        text = TextCounter() if counts_tokens and generates and call.body.is_stream else None
-        return LimitedCall(limiter, admission, call.record, lines, generates, text)
+        return LimitedCall(limiter, admission, call.record, lines, generates, counts_tokens and generates)
 
 
 def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> int:

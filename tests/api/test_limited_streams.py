@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.api.test_limits import ALICE, CHAT, CONFIG, MESSAGES, limit_headers, limited
+from tests.api.test_limits import ALICE, CHAT, CONFIG, MESSAGES, call, limit_headers, limited
 from tests.fakes import FakeClock, FakeFetch
 from tests.inference.test_held_streams import COMMENT, Late
-from tests.listening import TIMEOUT, Served
+from tests.listening import TIMEOUT, Served, until
 from tests.providers.calls import DONE, chunk_event, streams
 from tests.providers.scripted import replies
 
@@ -32,9 +32,14 @@ async def after_a_comment(served: Served, late: Late, path: str = CHAT, text: st
     return limit_headers(answer)
 
 
-def used_tokens(served: Served) -> int:
-    limiter = served.app.shared.limiter(served.app.deployment.config)
-    return limiter.state.scopes["key:alice"].counters["tokens/m"].used
+TOKENS = "{tokens: 9000/m, concurrent: 1}"
+
+
+async def used_tokens(served: Served) -> int:
+    """Those of all calls, after the last one has ended."""
+    scope = served.app.shared.limiter(served.app.deployment.config).state.scopes["key:alice"]
+    await until(lambda: scope.in_flight == 0)
+    return scope.counters["tokens/m"].used
 
 
 async def test_a_stream_whose_head_is_sent_with_a_comment_reports_the_limits(
@@ -75,9 +80,9 @@ ERROR = {"error": {"message": "no"}}
 async def test_a_stream_with_only_comments_and_an_error_costs_no_tokens(
     late: Late, used: int, clock: FakeClock, fetch: FakeFetch
 ) -> None:
-    async with limited("{tokens: 9000/m}", clock, fetch, late, config=QUICK) as (served, _):
+    async with limited(TOKENS, clock, fetch, late, config=QUICK) as (served, _):
         await after_a_comment(served, late, text="a" * 4000)
-        assert used_tokens(served) == used
+        assert await used_tokens(served) == used
 
 
 async def test_headers_that_were_sent_with_a_comment_are_not_logged_as_not_sent(
@@ -89,3 +94,13 @@ async def test_headers_that_were_sent_with_a_comment_are_not_logged_as_not_sent(
             await after_a_comment(served, late)
     unsent = [line.partition("started: ")[2] for line in caplog.messages if "headers not sent" in line]
     assert unsent == ["x-upstream-request-id: req_a"]
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream", "text/plain"])
+async def test_a_stream_that_was_not_requested_costs_its_text(
+    content_type: str, clock: FakeClock, fetch: FakeFetch
+) -> None:
+    script = streams(chunk_event("m", "a" * 4000), DONE, content_type=content_type)
+    async with limited(TOKENS, clock, fetch, script) as (served, _):
+        await call(served)
+        assert await used_tokens(served) == 2 + 1000

@@ -46,11 +46,12 @@ class Relay:
         sse_keepalive: float,
         ids: IdReader | None = None,
         release_body: Callable[[], None] | None = None,
-        text: TextCounter | None = None,
+        text_counter: Callable[[], TextCounter] | None = None,
     ) -> None:
-        """`model` is the requested id. `sse_keepalive`: seconds. `ids` reads those in the response, `text` its text.
+        """`model` is the requested id. `sse_keepalive`: seconds. `ids` reads those in the response.
 
-        `release_body` is called when the request cannot be sent to another provider any more.
+        `release_body` is called when the request cannot be sent to another provider any more. `text_counter` is called
+        when a stream begins.
         """
         self._call = call
         self._response = call.response
@@ -58,7 +59,7 @@ class Relay:
         self._client = client
         self._scope = scope
         self._ids = ids
-        self._text = text
+        self._text_counter = text_counter
         self._release_body = release_body or (lambda: None)
         self._format = stream_format
         self._sse_keepalive = sse_keepalive
@@ -300,7 +301,7 @@ class Relay:
     @property
     def _observer(self) -> Callable[[bytes], None] | None:
         """Return the observer of whole lines of a stream, None without one."""
-        ids, text = self._ids, self._text
+        ids, text = self._ids, self._text_counter() if self._text_counter else None
         if not (ids and text):
             return ids.read_lines if ids else text.read_lines if text else None
 
