@@ -135,6 +135,18 @@ def network(text: str) -> str:
     raise ValueError(f"must be a network such as 10.0.0.0/8, or an address{hint}")
 
 
+def limited_network(text: str, hint: str) -> str:
+    """A network that is not the whole internet. `hint`: why it must not be, and what to set."""
+    if ip_network(found := network(text)).prefixlen == 0:
+        raise ValueError(f"contains every address, {hint}")
+    return found
+
+
+def reverse_proxies(text: str) -> str:
+    """A network of reverse proxies, such as `10.0.0.0/8`."""
+    return limited_network(text, "so any client could choose its address; set those of the reverse proxies")
+
+
 def _unmapped(found: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
     """Addresses of clients are compared as IPv4 ones, also if a socket for IPv6 has accepted their connection."""
     if isinstance(found, IPv6Network) and found.prefixlen >= 96 and (address := found.network_address.ipv4_mapped):

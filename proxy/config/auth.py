@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from proxy.config.addresses import Url, is_loopback, is_url, network, proxy_url
+from proxy.config.addresses import Url, is_loopback, is_url, limited_network, proxy_url
 from proxy.config.fields import NotEmpty, Seconds, Settings, alternatives, at_least_one, check_filled, header_name
 from proxy.config.identities import SEPARATOR
 from proxy.config.secret_files import SecretFile, values_of
@@ -33,11 +33,7 @@ def login_header(name: str) -> str:
 
 def peers(text: str) -> str:
     """The network of login proxies, such as `10.1.2.3/32`."""
-    if ip_network(found := network(text)).prefixlen == 0:
-        raise ValueError(
-            "contains every address, so any client could send the header; set the address of the login proxy"
-        )
-    return found
+    return limited_network(text, "so any client could send the header; set the address of the login proxy")
 
 
 def secure_url(url: str) -> str:

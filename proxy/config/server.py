@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from proxy.config.addresses import browser_url, exact_origin, host_name, host_or_socket, network, path_prefix
+from proxy.config.addresses import browser_url, exact_origin, host_name, host_or_socket, path_prefix, reverse_proxies
 from proxy.config.call_paths import call_name, extra_path
 from proxy.config.fields import Bytes, NotEmpty, Seconds, Settings, file_mode, lists_to_wait_for, off_if_false, whole
 from proxy.config.limits import Limits
@@ -61,7 +61,7 @@ class Server(Settings):
     """The time zone of days and months in usage and limits."""
     tls: Tls | None = None
     """None: plain HTTP."""
-    trusted_proxies: tuple[Annotated[str, AfterValidator(network)], ...] = ()
+    trusted_proxies: tuple[Annotated[str, AfterValidator(reverse_proxies)], ...] = ()
     """Networks of reverse proxies whose `X-Forwarded-For` is trusted, for addresses of clients."""
     shutdown_timeout: Seconds = 60.0
     """How long after `drain_delay` requests in progress can take; then calls end with an error."""

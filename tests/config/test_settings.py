@@ -16,6 +16,10 @@ from proxy.config.settings import Group, Merge, OwnerRule, Skipped
 from tests.config.outcomes import CANARY
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there
+EVERY_ADDRESS = (
+    "config.yaml:1: server.trusted_proxies[{}]: contains every address, so any client could choose its address; "
+    "set those of the reverse proxies; found '{}'"
+)
 
 
 def config(**fields: object) -> Config:
@@ -109,6 +113,9 @@ def test_settings_are_immutable(value: object) -> None:
             "or an address; did you mean 10.0.0.0/8?",
         ),
         ("server: {trusted_proxies: ['::ffff:10.0.0.1/104']}", "or an address; did you mean 10.0.0.0/8?"),
+        ("server: {trusted_proxies: [10.0.0.0/8, 0.0.0.0/0]}", EVERY_ADDRESS.format(1, "0.0.0.0/0")),
+        ("server: {trusted_proxies: ['::/0']}", EVERY_ADDRESS.format(0, "::/0")),
+        ("server: {trusted_proxies: ['::ffff:0:0/96']}", EVERY_ADDRESS.format(0, "::ffff:0:0/96")),
         ("server: {trusted_proxies: [proxy.example]}", "must be a network such as 10.0.0.0/8, or an address"),
         ("logging: {access: some}", "access"),
         ("logging: {level: verbose}", "level"),

@@ -153,7 +153,7 @@ def test_unix_socket_is_not_loopback(path: Path) -> None:
 
 
 def test_client_on_a_unix_socket_is_no_trusted_proxy(path: Path) -> None:
-    server = "server: {trusted_proxies: [127.0.0.0/8, '::/0']}\nlogging: {access: all}"
+    server = "server: {trusted_proxies: [127.0.0.0/8, '::1']}\nlogging: {access: all}"
     with serving(path, f"{server}\n{WITH_KEY}", "--log-format", "json") as process:
         process.line(process.err, "Listening on")
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=30) as client:
