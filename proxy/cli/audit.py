@@ -19,6 +19,7 @@ from proxy.config.fields import Globs
 from proxy.config.identities import GROUP
 from proxy.config.settings import Merge
 from proxy.cooperative import run_now
+from proxy.errors import UpstreamError
 
 DUPLICATES: tuple[str, ...] = get_args(Merge.model_fields["duplicates"].annotation)
 
@@ -87,8 +88,25 @@ class Audit:
         return Findings(self._models).all()
 
     def errors(self) -> tuple[Finding, ...]:
-        """The findings with which the configuration shows models that it should hide."""
-        return tuple(finding for finding in self._findings if finding.kind == "hides_nothing")
+        return errors_of(self._findings)
+
+
+def findings_of_file(config: Config, now: float) -> tuple[Finding, ...]:
+    """The findings about a configuration that was read offline. `now`: Unix seconds.
+
+    They are those that remain if no provider responds. While values are not available, the providers and callers are
+    not all known: then only those that do not depend on models.
+    """
+    not_fetched = UpstreamError("no_connection", "not contacted")
+    results = [ProbeResult(each, error=not_fetched if each.is_remote else None) for each in config.providers]
+    findings = Findings(AuditedModels(config, results, now))
+    is_complete = not config.unchecked and all(each.state == "disabled" for each in config.skipped)
+    return findings.all() if is_complete else findings.without_models()
+
+
+def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings with which the configuration shows models that it should hide."""
+    return tuple(finding for finding in findings if finding.kind == "hides_nothing")
 
 
 def failures(audit: Audit, *, strict: bool = False) -> tuple[str, ...]:

@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from proxy.cli.against import Differences, Running, differences
-from proxy.cli.audit import Audit, failures
+from proxy.cli.audit import Audit, errors_of, failures, findings_of_file
 from proxy.cli.call_result import CallResult
 from proxy.cli.check_document import document, document_of_file
 from proxy.cli.check_fetch import probe_with_progress
-from proxy.cli.check_report import print_calls, print_comparison, print_report
+from proxy.cli.check_report import print_calls, print_comparison, print_findings, print_report
 from proxy.cli.client import key_from, refuse_admin_key_without
 from proxy.cli.terminal import Failure, out, print_json
 from proxy.cli.text import available, count
@@ -77,7 +77,8 @@ def check(
     Nothing is served or changed. A provider that cannot be reached is shown with the reason and the URL.
 
     With --offline only the file is validated: syntax, names and rules. Variables, key files and CA files may be
-    missing (each is a warning), and nothing is contacted. Use it for pull requests and in ExecStartPre.
+    missing (each is a warning), and nothing is contacted. Findings that need no list of a provider are shown; with
+    missing values, only those about expired keys, empty rules and limits. Use it for pull requests and in ExecStartPre.
 
     With --against the file is compared with a running server, before it is applied: models that are added, removed or
     changed (owner, created, facts, order of providers), and keys that see other models. Providers whose list is missing
@@ -146,7 +147,7 @@ def check(
                  path, status, seconds, tokens: {input, output} or null,
                  error: {code, message} or null}]; state: ok, limited (429),
                  failing, not_callable
-    With --offline all fields after `warnings` are empty or null.
+    With --offline all other fields after `warnings` than `findings` are empty or null.
     """
     others = {"--key": key is not None, "--strict": strict, "--retries": retries > 0}
     _refuse_conflicts(offline, {**others, "--against": against is not None, "--call": model is not None})
@@ -182,10 +183,16 @@ def read_or_fail(path: Path, *, offline: bool = False, as_json: bool = False) ->
 
 
 def _report_offline(config: Config, path: Path, *, as_json: bool) -> None:
+    """Print the findings that need no list of a provider. Raises Failure if there are errors among them."""
+    findings = findings_of_file(config, SystemClock().time())
     if as_json:
-        print_json(document_of_file((), config.warnings))
+        print_json(document_of_file((), config.warnings, findings))
     else:
         out().print(f"{path} is valid; no provider was contacted")
+        if findings:
+            print_findings(findings, out())
+    if errors := errors_of(findings):
+        raise Failure("; ".join(map(str, errors)))
 
 
 def _check_providers(

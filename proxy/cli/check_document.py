@@ -8,16 +8,21 @@ from typing import Any
 from proxy.catalog import Catalog
 from proxy.cli.against import Differences
 from proxy.cli.against_report import differences_object
-from proxy.cli.audit import Audit
+from proxy.cli.audit import Audit, errors_of
 from proxy.cli.call_result import CallResult
 from proxy.cli.check_report import merged_models
+from proxy.cli.findings import Finding
 from proxy.config.problems import Problem
 from proxy.upstream.list_url import list_url
 
 
-def document_of_file(problems: Sequence[Problem], warnings: Sequence[str] = ()) -> dict[str, Any]:
+def document_of_file(
+    problems: Sequence[Problem], warnings: Sequence[str] = (), findings: Sequence[Finding] = ()
+) -> dict[str, Any]:
     """The JSON document of a file that was only read: it has problems, or providers are not to be contacted."""
-    return {**_document(None, None), "ok": not problems, "problems": problems, "warnings": warnings}
+    is_ok = not problems and not errors_of(findings)
+    read = {"ok": is_ok, "problems": problems, "warnings": warnings, "findings": findings}
+    return {**_document(None, None), **read}
 
 
 def document(

@@ -10,6 +10,7 @@ from proxy.cli.against import Differences
 from proxy.cli.against_report import sections
 from proxy.cli.audit import Audit, DuplicatesPreview
 from proxy.cli.call_result import CallResult
+from proxy.cli.findings import Finding
 from proxy.cli.probe_result import ProbeResult
 from proxy.cli.terminal import Output, Styled, show_table
 from proxy.cli.text import count, day
@@ -54,6 +55,13 @@ def print_comparison(audit: Audit, found: Differences, output: Output) -> None:
 def print_calls(audit: Audit, model: str, calls: Sequence[CallResult], output: Output) -> None:
     """Print the providers, and the result of the call to each provider of a model."""
     _Report(audit, None, output).show_calls(model, calls)
+
+
+def print_findings(findings: Sequence[Finding], output: Output) -> None:
+    heading = count(len(findings), "finding") if findings else "No findings"
+    output.print(Styled(f"\n{heading}", "cyan", bold=True))
+    for finding in findings:
+        output.print(printable(f"- {finding}"))
 
 
 class _Report:
@@ -162,10 +170,7 @@ class _Report:
             self._line(f"  and {len(collisions) - _SHOWN_COLLISIONS:,} more; --json shows all")
 
     def _findings(self) -> None:
-        findings = self._audit.findings(self._key)
-        self._heading(count(len(findings), "finding") if findings else "No findings")
-        for finding in findings:
-            self._line(f"- {finding}")
+        print_findings(self._audit.findings(self._key), self._output)
         for names, problem in (
             (self._audit.failed, "could not be fetched"),
             (self._audit.partial, "{are} incomplete"),

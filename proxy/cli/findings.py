@@ -6,7 +6,7 @@ models, are not checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
@@ -65,13 +65,17 @@ class Findings:
         self._config = models.config
 
     def all(self) -> tuple[Finding, ...]:
+        allows_nothing = cache(self._models.allows_nothing)
         return (
-            *self._of_callers(), *self._of_rules(), *self._of_providers(), *self._of_owners(), *self._of_models(),
-            *self._of_routing(), *self._of_spellings(), *self._of_look_alikes(), *self._of_limits(),
+            *self._of_callers(allows_nothing), *self._of_rules(), *self._of_providers(), *self._of_owners(),
+            *self._of_models(), *self._of_routing(), *self._of_spellings(), *self._of_look_alikes(), *self._of_limits(),
         )  # fmt: skip
 
-    def _of_callers(self) -> Iterator[Finding]:
-        allows_nothing = cache(self._models.allows_nothing)
+    def without_models(self) -> tuple[Finding, ...]:
+        """The findings that are the same whatever models there are."""
+        return (*self._of_callers(lambda rules: not rules), *self._of_limits())
+
+    def _of_callers(self, allows_nothing: Callable[[Globs], bool]) -> Iterator[Finding]:
         anonymous = self._config.anonymous
         if anonymous and allows_nothing(anonymous.models):
             yield Finding("no_access", NO_KEY, _no_access(anonymous.models))
@@ -86,7 +90,7 @@ class Findings:
     def _of_limits(self) -> Iterator[Finding]:
         """Limits whose counters are lost at a restart."""
         store = self._config.store
-        if store.directory is not None or store.valkey is not None:
+        if store.directory is not None or store.valkey is not None or "store" in self._config.unchecked:
             return
         of_groups: list[CallLimits | None] = []
         for name, group in self._config.groups.items():

@@ -168,6 +168,7 @@ def _config(
         auth,
         notify,
         tracing,
+        unchecked=validation.unchecked,
     )
 
 

@@ -139,6 +139,8 @@ class Config:
     notify: tuple[Webhook, ...] = ()
     """The receivers of changes."""
     tracing: Tracing = field(default=Tracing())
+    unchecked: frozenset[str] = frozenset()
+    """The sections with values that were not available, so they may be incomplete. Only if read offline."""
     sources: Sources = field(default=Sources(), compare=False, repr=False)
     """The files that it was read from."""
     places: Places = field(default=Places(), compare=False, repr=False)

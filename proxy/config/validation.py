@@ -58,6 +58,7 @@ class Validation:
         self._offline = offline
         self._origins: dict[Path, Path] = {}
         self._warnings: dict[str, None] = {}
+        self._unchecked: set[str] = set()
         unresolved = (*documents.unset, *documents.malformed)
         self._unresolved = {where[:length] for where in unresolved for length in range(len(where) + 1)}
         """Every value that contains a variable that is not set or empty, or an invalid reference."""
@@ -65,6 +66,11 @@ class Validation:
     @property
     def warnings(self) -> tuple[str, ...]:
         return tuple(self._warnings)
+
+    @property
+    def unchecked(self) -> frozenset[str]:
+        """The sections with a value that was not available, and therefore not checked (`offline`)."""
+        return frozenset(self._unchecked)
 
     # -- values ------------------------------------------------------------------------------------------------
 
@@ -139,6 +145,7 @@ class Validation:
     def unavailable(self, path: Path, text: str, hint: str = "") -> None:
         """Report a variable or a file that is not available: a problem with a hint, or a warning if offline."""
         if self._offline:
+            self._unchecked.add(str(path[0]))
             self.warn(path, f"{text}; this value was not checked")
         else:
             self.problem(path, f"{text}; {hint}" if hint else text)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proxy.config import parse
 from proxy.config.server import Server
 from tests.cli.checks import checked, run
+from tests.fakes import digest
 from tests.paths import ROOT
 from tests.providers.lists import lists
 from tests.providers.scripted import FakeProviders
@@ -70,6 +72,83 @@ def test_json_contains_only_the_warnings(config: Path) -> None:
         "ok": True, "problems": [], "providers": [], "key": None, "models": [], "merged": [], "duplicates": None,
         "other_duplicates": [], "findings": [], "against": None, "calls": None,
     }  # fmt: skip
+
+
+DECIDED = f"""
+providers:
+  - {{name: remote, base_url: "http://127.0.0.1:9"}}
+  - {{name: lab, kind: static, models: [{{id: m}}], exclude: [x]}}
+  - {{name: unused, kind: static, models: [{{id: n}}]}}
+groups: {{staff: {{models: ["provider:remote", "provider:lab"], group_limits: {{tokens: 5/month}}}}}}
+keys:
+  - {{name: alice, hash: "{digest("alice")}", group: staff, expires: 2020-01-31}}
+  - {{name: bob, hash: "{digest("bob")}", group: staff}}
+  - {{name: eve, hash: "{digest("eve")}", models: []}}
+"""
+NOT_KEPT = (
+    "group_limits per day or month start again at 0 after every restart; "
+    "set store.directory or store.valkey to keep them"
+)
+INACCESSIBLE = "none of its models is accessible, neither with a valid key nor without a key"
+OF_FILE = [
+    ("expired", "key alice", "expired on 2020-01-31; requests with it get 401"),
+    ("no_access", "key eve", "no access to any model: the list of rules is empty"),
+    ("matches_nothing", "provider lab", "exclude 'x' matches none of its models"),
+    ("inaccessible", "provider unused", INACCESSIBLE),
+    ("not_kept", "group staff", NOT_KEPT),
+]
+
+
+def findings(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(each["kind"], each["who"], each["text"]) for each in document["findings"]]
+
+
+def test_findings_that_need_no_list_are_those_of_a_check_whose_providers_fail(config: Path) -> None:
+    assert findings(checked(config, DECIDED, "--offline")) == OF_FILE
+    assert findings(checked(config, DECIDED)) == OF_FILE
+
+
+def test_findings_are_printed_after_the_result(config: Path) -> None:
+    result = run(config, DECIDED.replace("unused", "lab-2").replace("models: []", 'models: ["*"]'), "--offline")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert (
+        result.stdout
+        == f"""\
+{config} is valid; no provider was contacted
+
+3 findings
+- key alice: expired on 2020-01-31; requests with it get 401
+- provider lab: exclude 'x' matches none of its models
+- group staff: {NOT_KEPT}
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing", "found"),
+    [
+        pytest.param('tracing: {endpoint: "${UNSET}"}', ["expired", "no_access", "not_kept"], id="any value"),
+        pytest.param('store: {directory: "${UNSET}"}', ["expired", "no_access"], id="the store"),
+        pytest.param('store: {valkey: "${UNSET}", namespace: prod}', ["expired", "no_access"], id="the shared store"),
+    ],
+)
+def test_a_missing_value_causes_no_finding(missing: str, found: list[str], config: Path) -> None:
+    document = checked(config, DECIDED + missing, "--offline")
+    assert [kind for kind, _, _ in findings(document)] == found
+
+
+def test_models_of_a_provider_whose_secret_is_missing_are_not_missed(config: Path) -> None:
+    text = """
+providers: [{name: paid, base_url: "http://127.0.0.1:9", api_key: "${UNSET}", optional: true}]
+groups: {default: {models: ["provider:paid"]}}
+"""
+    assert findings(checked(config, text, "--offline")) == []
+
+
+def test_a_pattern_that_hides_none_of_the_declared_models_is_an_error(config: Path) -> None:
+    result = run(config, 'providers: [{name: lab, kind: static, models: [{id: m}], exclude: ["x[0-9]"]}]', "--offline")
+    expected = "provider lab: exclude 'x[0-9]' matches none of its models; `[` is matched literally; write one pattern"
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, f"Error: {expected} per character")
 
 
 @pytest.mark.parametrize("option", ["--strict", "--key=alice", "--retries=1"])
