@@ -173,11 +173,11 @@ def test_keys_without_a_series_show_their_hour_only() -> None:
 
 def test_users_of_a_login_are_counted_together_and_further_calls_are_announced() -> None:
     calls = [call("header:bob"), call("header:eve"), call("alice")]
-    shown = view(keys=[key("header")], running={"total": 500, "calls": calls})
+    shown = view(keys=[key("header:")], running={"total": 500, "calls": calls})
     heading, *rows = texts(table_of(shown, None))[5:8]
     end = heading.index("in flight") + len("in flight")
 
-    assert [(row.split()[0], row[:end].split()[-1]) for row in rows] == [("header", "2+"), ("alice", "1+")]
+    assert [(row.split()[0], row[:end].split()[-1]) for row in rows] == [("header:", "2+"), ("alice", "1+")]
 
 
 # -- narrow, low and hostile -------------------------------------------------------------------------------------------
