@@ -104,3 +104,18 @@ async def test_a_stream_that_was_not_requested_costs_its_text(
     async with limited(TOKENS, clock, fetch, script) as (served, _):
         await call(served)
         assert await used_tokens(served) == 2 + 1000
+
+
+@pytest.mark.parametrize(("usage", "used"), [(b"", 10 + 1000), (b',"usage":{"output_tokens":700}', 10 + 700)])
+async def test_a_message_without_its_last_usage_costs_its_text(
+    usage: bytes, used: int, clock: FakeClock, fetch: FakeFetch
+) -> None:
+    script = streams(
+        b'data: {"type":"message_start","message":{"model":"m","usage":{"input_tokens":10,"output_tokens":1}}}\n\n',
+        b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%b"}}\n\n' % (b"a" * 4000),
+        b'data: {"type":"message_delta","delta":{"stop_reason":"end_turn"}%b}\n\n' % usage,
+        b'data: {"type":"message_stop"}\n\n',
+    )
+    async with limited(TOKENS, clock, fetch, script) as (served, _):
+        await call(served, path=MESSAGES, stream=True)
+        assert await used_tokens(served) == used

@@ -75,10 +75,16 @@ class UsageFields(Struct):
     @property
     def tokens(self) -> Tokens:
         tokens = self.usage.tokens if self.usage else Tokens()
-        for wrapped in (self.response, self.message):
-            if wrapped and wrapped.usage:
-                tokens = tokens.merge(wrapped.usage.tokens)
+        if self.response and self.response.usage:
+            tokens = tokens.merge(self.response.usage.tokens)
+        if self.message and self.message.usage:
+            tokens = tokens.merge(_without_output(self.message.usage.tokens))
         return tokens
+
+
+def _without_output(begun: Tokens) -> Tokens:
+    """Return the counts at the start of a message: its output is a placeholder, that of later events is the total."""
+    return Tokens(begun.input)
 
 
 _decode_usage = msgspec.json.Decoder(_UsageReport, strict=False).decode  # not strict: accepts `3.0` and "3"
@@ -114,5 +120,5 @@ def reported_tokens(response: bytes, spans: Mapping[str, Span], fields: Response
         value = response[start:end]
         is_usage = name == fields.usage
         reported = usage_tokens(value, fields) if is_usage else reported_tokens(value, member_spans_or_empty(value))
-        tokens = tokens.merge(reported)
+        tokens = tokens.merge(_without_output(reported) if name == "message" else reported)
     return tokens

@@ -63,3 +63,10 @@ def test_counts_of_a_stream_are_running_totals() -> None:
     ]
 
     assert rename_stream([event(data) for data in events])[1] == Tokens(9, 8)
+
+
+def test_the_output_at_the_start_of_a_message_is_a_placeholder() -> None:
+    start = '{"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}'
+
+    assert rename_model(start.encode(), OWN, PUBLIC)[1] == Tokens(9)
+    assert rename_stream([event(start), event('{"type":"message_delta","delta":{}}')])[1] == Tokens(9)
