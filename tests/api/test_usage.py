@@ -192,6 +192,7 @@ async def test_the_format_is_that_of_the_query_or_the_accept_header(
         ("/v1/usage?by=key", "Unknown query parameter 'by'; valid parameters: from, to, format."),
         ("/v1/usage?from=yesterday", "`from` must be a date, like 2026-01-31."),
         ("/v1/usage?to=20261129", "`to` must be a date, like 2026-01-31."),
+        ("/v1/usage?from=2026-W01-1", "`from` must be a date, like 2026-01-31."),
         ("/v1/usage?to=9999-12-31", "`to` must be a date, like 2026-01-31."),
         ("/v1/usage?from=2026-11-30", "`from` is after `to`."),
         ("/v1/usage?format=xml", "`format` must be json or csv."),
