@@ -23,6 +23,7 @@ from proxy.inference.response.content import content_of
 from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.response.event_stream import EventStreamRenamer
 from proxy.inference.response.ids import IdReader
+from proxy.inference.response.observer import observer_of
 from proxy.upstream.exchange import Exchange
 from proxy.upstream.protocol import Protocol, Turns
 from proxy.upstream.response import UpstreamResponse
@@ -296,7 +297,7 @@ def test_a_long_line_of_a_virtual_model_is_counted_once(monkeypatch: pytest.Monk
 def test_a_long_event_is_read_unless_it_has_very_many_values() -> None:
     found: list[str] = []
     ids = IdReader("/v1/responses", found.append)
-    events = EventStreamRenamer("own", "m", ids.read_lines)
+    events = EventStreamRenamer("own", "m", observer_of(ids, None))
     long = b"x" * 100_000
     events.feed(b'data: {"type":"response.completed","response":{"id":"r-1","x":"%b"}}\n\n' % long)
     events.feed(b'data: {"type":"response.completed","response":{"id":"r-2"},%b}\n\n' % wide(50_000))

@@ -10,6 +10,7 @@ from proxy.inference.deadline import CallScope
 from proxy.inference.forwarded import ForwardedCall
 from proxy.inference.response.client import STREAM_HEADERS, ClientResponse
 from proxy.inference.response.event_stream import EventStreamRenamer
+from proxy.inference.response.observer import Observer
 from proxy.inference.response.opening import Opening
 from proxy.inference.response.reader import ResponseReader, error_of, outcome_of
 from proxy.inference.response.steps import STEP, next_turn, send_fed
@@ -33,10 +34,10 @@ class EventRelay:
         scope: CallScope,
         reader: ResponseReader,
         stream_format: StreamFormat,
-        observe: Callable[[bytes], None] | None,
+        observer: Observer | None,
         release_body: Callable[[], None],
     ) -> None:
-        """`observe` is called with whole lines of the stream; the others are as those of `Relay`."""
+        """The parameters are as those of `Relay`; `observer` is called with the events."""
         self._call = call
         self._response = call.response
         self._client = client
@@ -44,7 +45,7 @@ class EventRelay:
         self._reader = reader
         self._format = stream_format
         self._release_body = release_body
-        self._events = EventStreamRenamer(call.own_id, model, observe, call.error_texts, stream_format.fields)
+        self._events = EventStreamRenamer(call.own_id, model, observer, call.error_texts, stream_format.fields)
         self._opening = Opening("output" if stream_format.is_stored else "lead_in")
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import msgspec
 
@@ -19,6 +18,7 @@ from proxy.inference.response.events import (
 from proxy.inference.response.fields import COMMON, ResponseFields
 from proxy.inference.response.json_stream import JsonStreamRenamer
 from proxy.inference.response.long_errors import REPLACEMENT, LongError, is_error
+from proxy.inference.response.observer import Observer
 from proxy.inference.response.rename import model_span
 from proxy.inference.response.stream_end import StreamEnd
 from proxy.inference.response.tokens import WRAPPERS, reported_tokens
@@ -39,17 +39,15 @@ class EventStreamRenamer:
         self,
         own_id: str | None,
         public_id: str,
-        observe: Callable[[bytes], None] | None = None,
+        observer: Observer | None = None,
         error_texts: ErrorTexts | None = None,
         fields: ResponseFields = COMMON,
     ) -> None:
-        """`observe` is called with whole lines, in which every object is whole, before they are returned.
-
-        `error_texts` redacts the errors in them, for an `own_id` that is None.
-        """
+        """`observer` is called before what it reads is returned. `error_texts` redacts errors if `own_id` is None."""
         self.tokens = Tokens()
         self.end = StreamEnd()
-        self._observe = observe
+        self._observer = observer
+        self._observe = observer.read_lines if observer else None
         self._error_texts = error_texts
         self._own_id, self._public_id = own_id, public_id
         self._renames = own_id != public_id
@@ -60,8 +58,8 @@ class EventStreamRenamer:
         self._open = bytearray()  # whole lines of the last event, if they need its next lines
         self._long_line: JsonStreamRenamer | LongError | None = None  # the last line, if it is too long to be held
         self._long_name = ""  # of the event with this line
-        self._long_text = bytearray()  # the event, up to this line, as long as it will be read
-        self._long_values = 0  # in it
+        self._long_text = bytearray()  # the event, up to this line; its beginning if it will not be read
+        self._long_values = self._long_size = 0  # in it, and its bytes
         self._last_sent = b"\n\n"  # at least the last four bytes
 
     @property
@@ -151,7 +149,7 @@ class EventStreamRenamer:
         name = _NAME.search(self._open)
         self._long_name = name[1].decode("utf-8", "replace") if name else ""
         line = bytes(self._unfinished)
-        self._long_text, self._long_values = bytearray(), 0
+        self._long_text, self._long_values, self._long_size = bytearray(), 0, 0
         self._keep_long_text(self._open + line)
         self._open = bytearray()
         self._unfinished.clear()
@@ -182,14 +180,14 @@ class EventStreamRenamer:
         self.tokens = self.tokens.merge(line.tokens)
         self.end.read_type(line.type)
         self.end.read_type(self._long_name)
-        if self._long_text:
-            self._read_long_text(bytes(self._long_text))
+        self._read_long_text(bytes(self._long_text))
         self._long_text = bytearray()
         self._long_line = None
         return line.rest()
 
     def _keep_long_text(self, part: bytes | bytearray) -> None:
-        """Keep a part of a long line, unless all of it is too long, or has too many values, to be read at its end."""
+        """Keep a part of a long line. If it is too long, or has too many values, to be read, keep its beginning."""
+        self._long_size += len(part)
         if self._long_values > MANY_VALUES:
             return
         self._long_values += count_values(part)
@@ -197,12 +195,15 @@ class EventStreamRenamer:
         if len(self._long_text) > _MAX_READ:
             self._long_values = MANY_VALUES + 1
         if self._long_values > MANY_VALUES:
-            self._long_text = bytearray()
+            del self._long_text[_MAX_LINE:]
 
     def _read_long_text(self, lines: bytes) -> None:
-        self.end.read(lines)
-        if self._observe:
-            self._observe(lines)
+        if self._long_values <= MANY_VALUES:
+            self.end.read(lines)
+            if self._observe:
+                self._observe(lines)
+        elif self._observer and b"{" in lines:
+            self._observer.read_long(lines, self._long_size)
 
     def _sent(self, out: bytes) -> bytes:
         if out:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
 from proxy.decoding import decode_or_none
 from proxy.inference.response.fields import COMMON, ResponseFields
 from proxy.inference.response.json_scanner import MODEL, TYPE, USAGE, MemberScanner, Part
+from proxy.inference.response.observer import Observer
 from proxy.inference.response.rename import is_own
 from proxy.inference.response.tokens import usage_tokens
 from proxy.telemetry import Tokens
@@ -16,7 +17,7 @@ from proxy.telemetry import Tokens
 _MAX_USAGE = 64 * 1024
 """Bytes of a `usage` object; a longer one is not counted."""
 _MAX_ITEM = 1024 * 1024
-"""Bytes of an item of an array; a longer one is not observed."""
+"""Bytes of an item of an array that are kept to be observed."""
 _IN_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 """Line ends are only between values, not in strings."""
 _BETWEEN_ITEMS = b"\xef\xbb\xbf[, \t\r\n"
@@ -33,11 +34,11 @@ class JsonStreamRenamer:
         also_wrapped: bool = False,
         fields: ResponseFields = COMMON,
         in_array: bool = False,
-        observe: Callable[[bytes], None] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """`also_wrapped`: the model is also replaced in a response that is wrapped in a stream event.
 
-        `in_array`: whether the response is an array of objects, in each of which it is replaced. `observe` is called
+        `in_array`: whether the response is an array of objects, in each of which it is replaced. `observer` is called
         with each of them, in one line, when it has ended.
         """
         self.renames = own_id != public_id
@@ -45,7 +46,7 @@ class JsonStreamRenamer:
         """`type` of the outermost object, as far as it has arrived."""
         self._in_array = in_array
         self._scanner = MemberScanner(fields, in_array=in_array)
-        self._items = _Items(observe) if observe else None
+        self._items = _Items(observer) if observer else None
         self._usage = _UsageCounter(fields)
         self._own_id, self._public_id = own_id, msgspec.json.encode(public_id)
         self._levels = (1, 2) if also_wrapped else (1,)
@@ -113,20 +114,26 @@ class _UsageCounter:
 class _Items:
     """The items of an array that arrive in parts."""
 
-    def __init__(self, observe: Callable[[bytes], None]) -> None:
-        self._observe = observe
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
         self._item = bytearray()
+        self._size = 0
 
     def read(self, text: bytes, ends: Iterable[int]) -> None:
         """`ends`: where items end in this text."""
         start = 0
         for end in ends:
             self._add(text[start:end])
-            if len(self._item) <= _MAX_ITEM:
-                self._observe(bytes(self._item).lstrip(_BETWEEN_ITEMS).translate(_IN_ONE_LINE))
+            item = bytes(self._item)
+            if self._size <= _MAX_ITEM:
+                self._observer.read_lines(item.lstrip(_BETWEEN_ITEMS).translate(_IN_ONE_LINE))
+            else:
+                self._observer.read_long(item, self._size)
             self._item.clear()
+            self._size = 0
             start = end
         self._add(text[start:])
 
     def _add(self, part: bytes) -> None:
-        self._item += part[: _MAX_ITEM + 1 - len(self._item)]  # one byte more: it is too long
+        self._item += part[: _MAX_ITEM - len(self._item)]
+        self._size += len(part)

@@ -17,6 +17,7 @@ from proxy.inference.response.event_relay import EventRelay
 from proxy.inference.response.ids import IdReader
 from proxy.inference.response.json_lines import JsonLinesRenamer
 from proxy.inference.response.json_stream import JsonStreamRenamer
+from proxy.inference.response.observer import Observer, observer_of
 from proxy.inference.response.reader import ResponseReader, outcome_of
 from proxy.inference.response.rename import rename_model
 from proxy.inference.response.short_form import short_form
@@ -232,8 +233,8 @@ class Relay:
         if items == "lines":
             return JsonLinesRenamer(own_id, self._model, fields, self._call.error_texts, self._observer)
         is_array = items == "array"
-        observe = self._observer if is_array else None
-        return JsonStreamRenamer(own_id, self._model, fields=fields, in_array=is_array, observe=observe)
+        observer = self._observer if is_array else None
+        return JsonStreamRenamer(own_id, self._model, fields=fields, in_array=is_array, observer=observer)
 
     async def _stream_json(self, headers: list[Header], parts: Sequence[bytes]) -> Outcome:
         """Stream JSON that is too long to be buffered, or whose values arrive one by one, in lines or in an array."""
@@ -299,14 +300,6 @@ class Relay:
             self._tokens = relay.tokens
 
     @property
-    def _observer(self) -> Callable[[bytes], None] | None:
-        """Return the observer of whole lines of a stream, None without one."""
-        ids, text = self._ids, self._text_counter() if self._text_counter else None
-        if not (ids and text):
-            return ids.read_lines if ids else text.read_lines if text else None
-
-        def read_lines(lines: bytes) -> None:
-            ids.read_lines(lines)
-            text.read_lines(lines)
-
-        return read_lines
+    def _observer(self) -> Observer | None:
+        """Return the observer of a stream, None without one."""
+        return observer_of(self._ids, self._text_counter() if self._text_counter else None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from proxy.decoding import decode_or_none, has_many_values
+from proxy.inference.request.json_spans import without_surrogates
 from proxy.inference.response.events import event_objects
 
 _MAX_DEPTH = 20
@@ -25,6 +27,17 @@ _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "
 """Members with the same text: providers send several of them, for clients that read only one."""
 _AUDIO = "audio.delta"
 """The end of the types of events whose delta is audio in Base64."""
+_BEGINNING = 16 * 1024
+_WITHOUT_TEXT = re.compile(
+    rb'"type"\s*:\s*"(?:error|message_start|content_block_start'
+    rb'|(?:response|image_generation|image_edit)\.[a-z0-9_.]*(?:(?<!delta)|(?<=audio\.delta)))"'
+    rb'|"(?:audio|b64_json|image_url|images|inlineData|inline_data)"\s*:\s*\[?\s*[{"]'
+    rb'|"context"\s*:\s*\[|\{\s*"error"\s*:\s*[{"]'
+)
+"""Matches in events without new text, with an image or audio, and with the tokens of a conversation (Ollama).
+
+Does not match in a string: its quotes are escaped.
+"""
 
 
 class TextCounter:
@@ -36,8 +49,23 @@ class TextCounter:
     def read_lines(self, lines: bytes) -> None:
         """Read whole lines of a stream, in which every object is whole."""
         for event in event_objects(lines):
-            if not has_many_values(event.text) and isinstance(value := decode_or_none(event.text), dict):
+            if isinstance(value := _decoded(event.text), dict):
                 self.characters += sum(_length_of(part, 0) for part in _deltas_of(value))
+            else:
+                self.read_long(event.text, len(event.text))
+
+    def read_long(self, beginning: bytes, size: int) -> None:
+        """Count all bytes of an event that is not decoded, unless its beginning shows that it has no text."""
+        if not _WITHOUT_TEXT.search(beginning, 0, _BEGINNING):
+            self.characters += size
+
+
+def _decoded(event: bytes) -> Any:
+    """Return the decoded event, None if that takes long or is not possible."""
+    if has_many_values(event):
+        return None
+    value = decode_or_none(event)
+    return decode_or_none(without_surrogates(event)) if value is None else value
 
 
 def _deltas_of(event: Mapping[str, Any]) -> Iterator[Any]:

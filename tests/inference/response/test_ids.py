@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.inference.response.event_stream import EventStreamRenamer
 from proxy.inference.response.ids import IdReader
+from proxy.inference.response.observer import observer_of
 
 RESPONSES, MESSAGES = "/v1/responses", "/v1/messages"
 
@@ -72,7 +73,7 @@ STREAM_IDS = ["resp_1", "conv_1", *ITEM_IDS, "resp_1", "conv_1", *ITEM_IDS]
 
 def read_from(pieces: Sequence[bytes], own_id: str = "m") -> list[str]:
     found: list[str] = []
-    renamer = EventStreamRenamer(own_id, "m", IdReader(RESPONSES, found.append).read_lines)
+    renamer = EventStreamRenamer(own_id, "m", observer_of(IdReader(RESPONSES, found.append), None))
     for piece in pieces:
         renamer.feed(piece)
     renamer.rest()
@@ -95,7 +96,7 @@ def test_the_ids_in_a_stream_do_not_depend_on_how_often_it_is_cut(cuts: list[int
 
 def test_an_id_is_found_before_the_event_that_contains_it_is_sent() -> None:
     found: list[str] = []
-    renamer = EventStreamRenamer("own", "m", IdReader(RESPONSES, found.append).read_lines)
+    renamer = EventStreamRenamer("own", "m", observer_of(IdReader(RESPONSES, found.append), None))
     sent = b""
     for at in range(len(STREAM)):
         sent += renamer.feed(STREAM[at : at + 1])

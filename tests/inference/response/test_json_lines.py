@@ -6,6 +6,7 @@ import pytest
 
 from proxy.inference.response.fields import FIELDS
 from proxy.inference.response.json_lines import JsonLinesRenamer
+from proxy.inference.response.observer import Observer
 from proxy.telemetry import Tokens
 from tests.inference.response.streams import OWN, PUBLIC
 
@@ -54,9 +55,22 @@ def test_a_line_that_is_too_long_is_sent_unchanged_and_the_next_one_is_renamed()
 
 def test_each_line_is_observed_before_it_is_changed() -> None:
     observed: list[bytes] = []
-    renaming = JsonLinesRenamer(OWN, PUBLIC, FIELDS["ollama"], observe=observed.append)
+    observer = Observer(observed.append, lambda beginning, size: None)
+    renaming = JsonLinesRenamer(OWN, PUBLIC, FIELDS["ollama"], observer=observer)
     renaming.feed(LINES)
     assert observed == LINES.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("size", [100_000, 10_000_000])
+def test_the_beginning_and_the_size_of_a_line_that_is_too_long_are_observed(size: int) -> None:
+    long: list[tuple[bytes, int]] = []
+    observer = Observer(lambda lines: None, lambda beginning, bytes_: long.append((beginning, bytes_)))
+    renaming = JsonLinesRenamer(OWN, PUBLIC, FIELDS["ollama"], observer=observer)
+    line = b'{"response":"%b"}\n' % (b"x" * 6_000_000)
+    for at in range(0, len(line), size):
+        renaming.feed(line[at : at + size])
+    expected = [(line[: 16 * 1024], len(line))] if size < len(line) else []
+    assert long == expected
 
 
 @pytest.mark.parametrize(

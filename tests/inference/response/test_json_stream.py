@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.inference.response.fields import FIELDS
 from proxy.inference.response.json_stream import JsonStreamRenamer
+from proxy.inference.response.observer import Observer
 from proxy.inference.response.rename import rename_model
 from proxy.telemetry import Tokens
 from tests.inference.response.streams import OWN, PUBLIC, UNCHANGED
@@ -116,19 +117,23 @@ def test_the_model_of_every_item_of_an_array_is_renamed_and_its_tokens_are_count
 def test_every_item_of_an_array_is_observed_in_one_line(size: int) -> None:
     response = b'\xef\xbb\xbf[{"a":\n {"b": 1},\r\n"c":"[{,\\n"}\n,\r\n%b,{"d":[{}]}]' % ITEM
     observed: list[bytes] = []
-    renamer = JsonStreamRenamer(OWN, PUBLIC, fields=GEMINI, in_array=True, observe=observed.append)
+    observer = Observer(observed.append, lambda beginning, size: None)
+    renamer = JsonStreamRenamer(OWN, PUBLIC, fields=GEMINI, in_array=True, observer=observer)
     for at in range(0, len(response), size):
         renamer.feed(response[at : at + size])
     assert observed == [b'{"a":  {"b": 1},  "c":"[{,\\n"}', ITEM, b'{"d":[{}]}']
 
 
-def test_an_item_that_is_too_long_is_not_observed() -> None:
+def test_of_an_item_that_is_too_long_its_beginning_and_its_size_are_observed() -> None:
     observed: list[bytes] = []
-    renamer = JsonStreamRenamer(OWN, OWN, fields=GEMINI, in_array=True, observe=observed.append)
+    long: list[tuple[bytes, int]] = []
+    observer = Observer(observed.append, lambda beginning, size: long.append((beginning, size)))
+    renamer = JsonStreamRenamer(OWN, OWN, fields=GEMINI, in_array=True, observer=observer)
     item = b'{"a":"%b"}' % (b"x" * (1024 * 1024 - 9))
     for piece in (b"[", item, b',{"a":"x', item[6:], b',{"b":1}', b"]"):
         renamer.feed(piece)
     assert [len(each) for each in observed] == [1024 * 1024 - 1, len(b'{"b":1}')]
+    assert long == [((b',{"a":"x' + item[6:])[: 1024 * 1024], len(item) + 2)]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from proxy.inference.response.event_stream import EventStreamRenamer
+from proxy.inference.response.observer import observer_of
 from proxy.inference.response.text_counter import TextCounter
 
 BASE64 = "A" * 1000
@@ -120,6 +122,49 @@ def test_arguments_are_counted_whatever_the_names_of_their_members_are() -> None
 )
 def test_reasoning_that_is_sent_in_several_members_is_counted_once(delta: dict[str, Any]) -> None:
     assert counted(chat(content="5", **delta)) == 5
+
+
+COMMAS = "1," * 30_000
+
+
+@pytest.mark.parametrize(
+    ("event", "counts"),
+    [
+        pytest.param(chat(content=COMMAS), True, id="chat"),
+        pytest.param(gemini(text=COMMAS), True, id="Gemini"),
+        pytest.param({"type": "response.output_text.delta", "delta": COMMAS}, True, id="responses"),
+        pytest.param({"type": "content_block_delta", "delta": {"text": COMMAS}}, True, id="messages"),
+        pytest.param(chat(tool_calls=[{"type": "function", "function": {"arguments": COMMAS}}]), True, id="a tool"),
+        pytest.param({"response": COMMAS, "done": False}, True, id="Ollama"),
+        pytest.param({"response": "", "done": True, "context": [1] * 30_000}, False, id="a context of Ollama"),
+        pytest.param({"type": "response.completed", "response": {"x": COMMAS}}, False, id="the end of responses"),
+        pytest.param({"type": "response.output_text.done", "text": COMMAS}, False, id="a text that was sent before"),
+        pytest.param({"type": "response.audio.delta", "delta": COMMAS}, False, id="audio of responses"),
+        pytest.param({"type": "message_start", "message": {"content": COMMAS}}, False, id="the start of messages"),
+        pytest.param(chat(audio={"id": "a", "data": COMMAS}), False, id="audio"),
+        pytest.param(gemini(inlineData={"data": COMMAS}), False, id="an image of Gemini"),
+        pytest.param({"error": {"message": COMMAS}}, False, id="an error"),
+    ],
+)
+def test_an_event_with_very_many_values_counts_with_all_its_bytes_if_it_can_have_text(event: Any, counts: bool) -> None:
+    assert counted(event) == (len(msgspec.json.encode(event)) if counts else 0)
+
+
+def test_half_of_a_surrogate_pair_is_a_character() -> None:
+    assert counted(b'{"choices":[{"delta":{"content":"a\\ud83d"}}]}') == 2
+
+
+@pytest.mark.parametrize("size", [1000, 100_000, 10_000_000])
+@pytest.mark.parametrize("text", ["x" * 1_100_000, COMMAS])
+def test_an_event_that_is_not_held_counts_with_all_its_bytes_if_it_can_have_text(text: str, size: int) -> None:
+    counter = TextCounter()
+    stream = EventStreamRenamer("own", "public", observer_of(None, counter))
+    long = chat(content=text)
+    image = {"type": "response.image_generation_call.partial_image", "partial_image_b64": text}
+    events = b"".join(b"data: %b\n\n" % msgspec.json.encode(each) for each in (long, image, chat(content="123")))
+    for at in range(0, len(events), size):
+        stream.feed(events[at : at + size])
+    assert len(text) + 3 <= counter.characters <= len(text) + 100
 
 
 def test_events_are_added() -> None:
