@@ -8,7 +8,7 @@ from proxy.access import Caller
 from proxy.api.request import RequestHead
 from proxy.api.routes import Endpoint
 from proxy.asgi import Handler, RawResponse, Receive, Send, headers_of
-from proxy.errors import LimitExceeded
+from proxy.errors import ApiError, LimitExceeded
 from proxy.limits.admission import Admission, Rejection
 from proxy.limits.limiter import Limiter
 from proxy.limits.quota import Quota
@@ -25,11 +25,11 @@ class LimitedLists:
         """Return what an endpoint returns, with the headers of the limits. Raises ApiError."""
         if self._limiter.shared is None:
             lines = self._lines(self._limiter.admit_now(quota.lists, caller.identity), head)
-            return _with_lines(endpoint(head, caller), lines)
+            return _answer(endpoint, head, caller, lines)
 
         async def respond(receive: Receive, send: Send) -> RawResponse | None:
             lines = self._lines(await self._limiter.admit(quota.lists, caller.identity), head)
-            answer = _with_lines(endpoint(head, caller), lines)
+            answer = _answer(endpoint, head, caller, lines)
             return answer if isinstance(answer, RawResponse) else await answer(receive, send)
 
         return respond
@@ -49,13 +49,27 @@ def refusal(rejection: Rejection, lines: bytes) -> LimitExceeded:
     return error
 
 
-def _with_lines(answer: RawResponse | Handler, lines: bytes) -> RawResponse | Handler:
+def _answer(endpoint: Endpoint, head: RequestHead, caller: Caller, lines: bytes) -> RawResponse | Handler:
+    """Return what an endpoint returns, with `lines`. Raises ApiError, with their headers."""
+    try:
+        answer = endpoint(head, caller)
+    except ApiError as error:
+        _add_headers(error, lines)
+        raise
     if isinstance(answer, RawResponse):
         return msgspec.structs.replace(answer, lines=lines)
     handler = answer
 
     async def respond(receive: Receive, send: Send) -> RawResponse | None:
-        response = await handler(receive, send)
+        try:
+            response = await handler(receive, send)
+        except ApiError as error:
+            _add_headers(error, lines)
+            raise
         return response and msgspec.structs.replace(response, lines=lines)
 
     return respond
+
+
+def _add_headers(error: ApiError, lines: bytes) -> None:
+    error.headers = [*error.headers, *headers_of(lines)]

@@ -396,6 +396,20 @@ async def test_list_requests_is_a_limit_of_its_own(clock: FakeClock, fetch: Fake
     assert called.status_code == other.status_code == probe.status_code == 200
 
 
+async def test_errors_of_counted_lists_report_the_limits(clock: FakeClock, fetch: FakeFetch) -> None:
+    async with limited("{list_requests: 5/m}", clock, fetch) as (served, _):
+        unknown = await lists(served, path="/v1/models/nothing")
+        bad = await lists(served, path="/v1/models?q=" + "a" * 101)
+        headers = {"Authorization": f"Bearer {ALICE}"}
+        looked_up = await served.client.post("/api/show", json={"model": "nothing"}, headers=headers)
+    shown = [(answer.status_code, limit_headers(answer)) for answer in (unknown, bad, looked_up)]
+    limit, reset = {"x-ratelimit-limit-requests": "5"}, {"x-ratelimit-reset-requests": "1m0s"}
+    assert shown == [
+        (status, {**limit, "x-ratelimit-remaining-requests": left, **reset})
+        for status, left in ((404, "4"), (400, "3"), (404, "2"))
+    ]
+
+
 async def test_limits_of_lists_are_reported_as_in_the_api_of_the_list(clock: FakeClock, fetch: FakeFetch) -> None:
     async with limited("{list_requests: 1/m}", clock, fetch) as (served, _):
         headers = {"x-api-key": ALICE, "anthropic-version": "2023-06-01"}
