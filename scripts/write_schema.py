@@ -141,7 +141,7 @@ class _Generator(GenerateJsonSchema):
         if name == "off_if_false":
             inner = self.generate_inner(schema["schema"])
             return {"anyOf": [*inner["anyOf"], {"enum": [False]}]}
-        if name == "alternatives":
+        if name in ("alternatives", "one_or_more"):
             return {"anyOf": [_WORD, {"type": "array", "items": {"type": "string"}}]}
         return dict(_BEFORE.get(name, {}))
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from proxy.config.addresses import Url, is_loopback, is_url, limited_network, proxy_url
-from proxy.config.fields import NotEmpty, Seconds, Settings, alternatives, at_least_one, check_filled, header_name
+from proxy.config.fields import NotEmpty, Seconds, Settings, at_least_one, check_filled, header_name, one_or_more
 from proxy.config.identities import SEPARATOR
 from proxy.config.secret_files import SecretFile, values_of
 
@@ -74,7 +74,7 @@ Groups = Annotated[Mapping[NotEmpty, NotEmpty], Field(min_length=1), AfterValida
 """Value of a claim, or of a header -> name of a group. The order matters, also for equality."""
 Scope = Annotated[str, AfterValidator(_scope)]
 HeaderName = Annotated[NotEmpty, AfterValidator(login_header)]
-Values = Annotated[tuple[NotEmpty, ...], BeforeValidator(alternatives), AfterValidator(at_least_one)]
+Values = Annotated[tuple[NotEmpty, ...], BeforeValidator(one_or_more), AfterValidator(at_least_one)]
 
 
 class JwtIssuer(Settings):

@@ -130,6 +130,13 @@ def off_if_false(value: object) -> object:
     return "off" if value is False else value
 
 
+def one_or_more(value: object) -> object:
+    """A string, or a list of strings."""
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("must be a string, or a list of strings")
+    return (value,) if isinstance(value, str) else value
+
+
 def alternatives(value: object) -> object:
     """One path, or a list of paths: the first that exists is used."""
     if not isinstance(value, str | list | tuple):
@@ -230,7 +237,7 @@ DottedPath = Annotated[Text, AfterValidator(dotted)]
 DottedPaths = Annotated[tuple[DottedPath, ...], BeforeValidator(alternatives)]
 SentHeader = Annotated[str, AfterValidator(header_name), AfterValidator(frames_nothing)]
 QueryParameters = Mapping[NotEmpty, Annotated[str, BeforeValidator(_parameter)]]
-Prefixes = Annotated[tuple[NotEmpty, ...], BeforeValidator(alternatives)]
+Prefixes = Annotated[tuple[NotEmpty, ...], BeforeValidator(one_or_more)]
 TokenCount = Annotated[int, whole(1, 1_000_000_000)]
 
 

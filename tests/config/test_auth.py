@@ -88,6 +88,10 @@ def test_the_order_of_groups_counts() -> None:
         (auth(jwt=JWT.replace("login.example", "login.example/" + "a" * 200)), "issuer: must have at most 200"),
         (auth(jwt=JWT.replace("audience: models-proxy, ", "")), "audience: is missing; add `audience: ...`"),
         (auth(jwt=JWT.replace("audience: models-proxy", "audience: []")), "audience: must not be empty"),
+        (
+            auth(jwt=JWT.replace("models-proxy", "5")),
+            "auth.jwt[0].audience: must be a string, or a list of strings; found '5'",
+        ),
         (auth(jwt=JWT.replace("users: staff", "")), "groups: must not be empty"),
         (auth(jwt=JWT.replace("users: staff", "users: staf")), "groups.users: no such group; did you mean 'staff'?"),
         (auth(jwt=f"{JWT}, algorithms: [HS256]"), "algorithms[0]: must be 'RS256'"),

@@ -197,7 +197,7 @@ A_MATCH = "`match` must be a pattern over the provider's own ids, or a list of p
         ),
         pytest.param(
             "strip_prefix: 5",
-            "strip_prefix: must be a string, or a list of strings (the first that exists is used); found '5'",
+            "strip_prefix: must be a string, or a list of strings; found '5'",
             id="strip_prefix",
         ),
         pytest.param("where: {field: a}", f"where: {LIST}", id="where: a mapping"),
