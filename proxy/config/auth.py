@@ -21,6 +21,14 @@ ALGORITHMS = get_args(Algorithm)
 _MAX_ISSUER = 200
 """Characters. Identities contain the issuer, and records are stored under identities."""
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
+KEY_HEADERS = frozenset(
+    {
+        *("authorization", "x-auth-token", "x-api-key", "api-key", "x-goog-api-key", "ocp-apim-subscription-key"),
+        *("apikey", "x-apikey", "x-api-token", "x-access-token", "x-litellm-api-key", "x-litellm-key"),
+        *("x-portkey-api-key", "helicone-auth", "cf-aig-authorization"),
+    }
+)
+"""The names of `proxy.access.keys.KEY_HEADERS`."""
 _NOT_OF_LOGINS = frozenset({"host", "cookie", "content-length", "content-type", "transfer-encoding", "connection"})
 
 
@@ -29,6 +37,23 @@ def login_header(name: str) -> str:
     if header_name(name).lower() in _NOT_OF_LOGINS:
         raise ValueError("cannot identify a user; set the name of the header that the login proxy adds")
     return name.lower()
+
+
+def identity_header(name: str) -> str:
+    """The name of a header of a login proxy -> in lower case."""
+    found = login_header(name)
+    if found in KEY_HEADERS:
+        raise ValueError("can contain an API key, so its value would be rejected; set the header of the login proxy")
+    return found
+
+
+def _listed_group(name: str) -> str:
+    """A group as in a header with several: the header is split at commas, and spaces around them are removed."""
+    if "," in name:
+        raise ValueError("never matches, because commas separate the groups in the header; add each group on its own")
+    if name != name.strip(" "):
+        raise ValueError("never matches, because spaces around the groups in the header are removed; remove them here")
+    return name
 
 
 def peers(text: str) -> str:
@@ -73,7 +98,9 @@ def _scope(text: str) -> str:
 Groups = Annotated[Mapping[NotEmpty, NotEmpty], Field(min_length=1), AfterValidator(OrderedDict)]
 """Value of a claim, or of a header -> name of a group. The order matters, also for equality."""
 Scope = Annotated[str, AfterValidator(_scope)]
-HeaderName = Annotated[NotEmpty, AfterValidator(login_header)]
+TokenHeader = Annotated[NotEmpty, AfterValidator(login_header)]
+IdentityHeaderName = Annotated[NotEmpty, AfterValidator(identity_header)]
+ListedGroup = Annotated[NotEmpty, AfterValidator(_listed_group)]
 Values = Annotated[tuple[NotEmpty, ...], BeforeValidator(one_or_more), AfterValidator(at_least_one)]
 
 
@@ -86,7 +113,7 @@ class JwtIssuer(Settings):
     """A token must be for one of these (`aud`)."""
     jwks_url: Annotated[NotEmpty, AfterValidator(keys_url)] | None = None
     """URL of the signing keys; None: from `/.well-known/openid-configuration` below the issuer."""
-    header: HeaderName | None = None
+    header: TokenHeader | None = None
     """The only header in which tokens are accepted; None: all headers in which API keys are accepted."""
     algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(at_least_one)] = ("RS256", "PS256", "ES256", "EdDSA")
     """A key accepts those of its type."""
@@ -125,11 +152,11 @@ class JwtIssuer(Settings):
 class IdentityHeader(Settings):
     """Headers in which a login proxy identifies its users."""
 
-    name: HeaderName
+    name: IdentityHeaderName
     """Contains the user's groups, separated by commas."""
-    user: HeaderName
-    groups: Groups
-    admin: tuple[NotEmpty, ...] = ()
+    user: IdentityHeaderName
+    groups: Annotated[Mapping[ListedGroup, NotEmpty], Field(min_length=1), AfterValidator(OrderedDict)]
+    admin: tuple[ListedGroup, ...] = ()
     # A keyword of Python cannot be declared as the other settings are.
     __annotations__["from"] = Annotated[tuple[Annotated[str, AfterValidator(peers)], ...], AfterValidator(at_least_one)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from proxy.config.auth import JwtIssuer, Logins
+from proxy.config.auth import IdentityHeader, JwtIssuer, Logins
 from proxy.config.authorities import check_authority
 from proxy.config.document import Path
 from proxy.config.fields import check_filled
@@ -40,8 +40,7 @@ def auth_of(
     auth = auth.model_copy(update={"jwt": tuple(_with_secrets(validation, auth, read_secret))})
     if auth.header:
         _check_groups(validation, known, auth.header.groups, ("auth", "header"))
-        if auth.header.name == auth.header.user:
-            validation.problem(("auth", "header", "user"), "is the same header as name; set the header of the user")
+        _check_headers(validation, auth.header, auth.jwt)
     return auth
 
 
@@ -49,6 +48,20 @@ def has_logins(raw: Mapping[str, Any]) -> bool:
     """Whether the section has a login. For checks of other sections."""
     auth = raw.get("auth")
     return isinstance(auth, dict) and bool(auth.get("jwt") or auth.get("header"))
+
+
+def _check_headers(validation: Validation, header: IdentityHeader, issuers: Sequence[JwtIssuer]) -> None:
+    """Check that each header has one meaning."""
+    if header.name == header.user:
+        validation.problem(("auth", "header", "user"), "is the same header as name; set the header of the user")
+    for index, issuer in enumerate(issuers):
+        for name in ("name", "user"):
+            if issuer.header == getattr(header, name):
+                written = validation.written(("auth", "header", name))
+                text = (
+                    f"is the same header as {written}, so its value would be validated as a token; set different ones"
+                )
+                validation.problem(("auth", "jwt", index, "header"), text)
 
 
 def _check_client(validation: Validation, raw: Mapping[str, Any], issuer: JwtIssuer, path: Path) -> None:

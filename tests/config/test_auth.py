@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.access import keys
 from proxy.config import read
-from proxy.config.auth import IdentityHeader, JwtIssuer, Logins
+from proxy.config.auth import KEY_HEADERS, IdentityHeader, JwtIssuer, Logins
 from proxy.config.handover import packed, unpacked
 from proxy.config.reload_rules import refuse_reload
 from tests.config.outcomes import DIGEST, PROVIDER, parsed, problems_of
@@ -117,6 +118,54 @@ def test_mistakes_are_reported(text: str, problem: str) -> None:
     (found,) = problems_of(text)
 
     assert problem in found
+
+
+@pytest.mark.parametrize("header", sorted(KEY_HEADERS))
+@pytest.mark.parametrize(("setting", "before"), [("name", "X-Groups"), ("user", "X-User")])
+def test_a_header_of_api_keys_cannot_identify_users(setting: str, before: str, header: str) -> None:
+    assert problems_of(auth(header=HEADER.replace(before, header.title()))) == [
+        f"config.yaml:2: auth.header.{setting}: can contain an API key, so its value would be rejected; "
+        f"set the header of the login proxy; found '{header.title()}'"
+    ]
+
+
+def test_the_headers_of_api_keys_are_those_of_the_gate() -> None:
+    assert {name.decode() for name in keys.KEY_HEADERS} == KEY_HEADERS
+
+
+@pytest.mark.parametrize(("setting", "header"), [("name", "X-Groups"), ("user", "x-user")])
+def test_a_header_of_tokens_cannot_identify_users_otherwise(setting: str, header: str) -> None:
+    assert problems_of(auth(jwt=f"{JWT}, header: {header}", header=HEADER)) == [
+        f"config.yaml:2: auth.jwt[0].header: is the same header as auth.header.{setting} at config.yaml:2, "
+        "so its value would be validated as a token; set different ones"
+    ]
+
+
+def test_tokens_can_be_accepted_in_one_of_the_headers_of_api_keys() -> None:
+    assert problems_of(auth(jwt=f"{JWT}, header: X-Api-Key", header=HEADER)) == []
+
+
+COMMA = "never matches, because commas separate the groups in the header; add each group on its own"
+SPACE = "never matches, because spaces around the groups in the header are removed; remove them here"
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        (HEADER.replace("users:", "'users,ops':"), f"groups.users,ops: invalid name: {COMMA}"),
+        (HEADER.replace("users:", "' users':"), f"groups. users: invalid name: {SPACE}"),
+        (HEADER.replace("users:", "'users ':"), f"groups.users : invalid name: {SPACE}"),
+        (f"{HEADER}, admin: [ops, 'a,b']", f"admin[1]: {COMMA}; found 'a,b'"),
+        (f"{HEADER}, admin: ['ops ']", f"admin[0]: {SPACE}; found 'ops '"),
+        (HEADER.replace("users:", "all users:"), ""),
+    ],
+)
+def test_groups_that_no_value_of_the_header_can_contain_are_reported(header: str, problem: str) -> None:
+    assert problems_of(auth(header=header)) == [f"config.yaml:2: auth.header.{problem}"] * bool(problem)
+
+
+def test_groups_in_tokens_can_contain_commas_and_spaces() -> None:
+    assert problems_of(auth(jwt=JWT.replace("users:", "'cn=users, ou=groups ':"))) == []
 
 
 def test_issuers_on_loopback_need_no_tls() -> None:
