@@ -157,6 +157,8 @@ class Client:
 
 async def _limited(command: Any, seconds: float) -> Any:
     """Return the result of a command. Raises Unavailable and ForeignValue."""
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task else 0  # at the shutdown, the task that ends has one
     try:
         async with asyncio.timeout(seconds):
             return await command
@@ -166,7 +168,7 @@ async def _limited(command: Any, seconds: float) -> Any:
         raise Unavailable(_reason(error)) from None
     finally:
         # The client drops a cancellation that arrives while it opens or closes a connection.
-        if (task := asyncio.current_task()) and task.cancelling():
+        if task and task.cancelling() > cancellations:
             raise asyncio.CancelledError
 
 

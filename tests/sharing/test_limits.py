@@ -131,6 +131,17 @@ async def test_tokens_that_are_reported_later_count_for_all(server: ValkeyServer
     assert 7190 < decision.usage[0].wait <= 7200  # the debt of another hour
 
 
+async def test_a_replica_that_ends_writes_what_is_pending_and_closes_its_connections(server: ValkeyServer) -> None:
+    tokens = Claim("key:alice", "tokens", "h", 1000, 0)
+    async with replica(server.url) as one:
+        one.limits.report([tokens.with_amount(70)])
+    await until(lambda: len(server.client.client_list()) == 1)  # that of the test
+    async with replica(server.url) as two:
+        decision = await two.limits.claim([tokens])
+    assert decision is not None
+    assert decision.usage[0].used == 70
+
+
 async def test_replicas_are_counted(server: ValkeyServer) -> None:
     async with replica(server.url) as one, replica(server.url) as two:
         await until(lambda: server.client.zcard("models-proxy:prod:limits:processes") == 2)
