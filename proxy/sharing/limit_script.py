@@ -2,8 +2,9 @@
 
 Each caller and each group is one key: a map, packed with MessagePack, from kind and unit (`requests/m`) to a counter. A
 sliding counter is {times, counts, debt}, as `proxy.limits.windows.SlidingWindow` keeps it; a calendar counter is
-{period, used, highest limit in the period}; calls in progress are a map from each process to {number, time}. Times are
-seconds by the clock of the server: those of the processes need not agree.
+{period, used, highest limit in the period}; calls in progress are a map from each process to {number, time, message,
+since, granted}, the last three as in `proxy.sharing.own_calls.Known`, but with all grants. Times are seconds by the
+clock of the server: those of the processes need not agree.
 """
 
 from __future__ import annotations
@@ -115,13 +116,26 @@ local function others(counter)
   return total
 end
 
--- The counter of a claim, without what has expired. A claim is {key, kind, unit, limit, amount, period}.
+-- The calls in progress of this process: those that it knows, and granted ones whose reply it had not received yet.
+local function own(counter, message, since, calls, known)
+  local entry = counter[me]
+  if not entry or message > entry[3] then
+    local granted = entry and entry[4] == since and math.max(entry[5], known) or known
+    entry = {calls + granted - known, now, message, since, granted}
+    counter[me] = entry
+  end
+  return entry
+end
+
+-- The counter of a claim, without what has expired. A claim is {key, kind, unit, limit, amount, period}; for calls in
+-- progress the last is what this process knows about them.
 local function counter_of(claim)
   local index, kind, unit, limit, amount, period = unpack(claim)
   local state, name, seconds = states[index], kind .. '/' .. unit, seconds_of[unit]
   kept[index] = math.max(kept[index], kept_of[unit] or 0)
   if unit == '' then
     state[name] = state[name] or {}
+    own(state[name], unpack(period))
     return state[name]
   elseif seconds then
     state[name] = state[name] or {{}, {}, 0}
@@ -146,13 +160,15 @@ local function counter_of(claim)
   return counter
 end
 
-local function apply(claim, counter)
+local function apply(claim, counter, is_claim)
   local _, kind, unit, limit, amount = unpack(claim)
   if unit == '' then
+    local entry = counter[me]
+    entry[2] = now
     for process, value in pairs(counter) do
       if value[2] <= now - STALE then counter[process] = nil end
     end
-    counter[me] = amount > 0 and {amount, now} or nil
+    if is_claim then entry[1], entry[5] = entry[1] + amount, entry[5] + amount end
   elseif seconds_of[unit] then
     add(counter, amount, seconds_of[unit], limit)
   else
@@ -169,7 +185,9 @@ local function decide()
     local counter = counter_of(claim)
     local wait, free = 0, kind == 'tokens' and limit - 1 or limit - amount
     if unit == '' then
-      if others(counter) + amount > limit then wait = 1 end
+      local entry = counter[me]
+      -- Of an earlier `since`: the process does not wait for the reply any more, and has decided itself.
+      if claim[6][2] < entry[4] or others(counter) + entry[1] + amount > limit then wait = 1 end
     elseif seconds_of[unit] then
       if sum(counter) > free then wait = math.max(0.001, seconds_until(counter, free, seconds_of[unit], limit)) end
     elseif counter[2] > free then
@@ -179,7 +197,7 @@ local function decide()
     granted = granted and wait == 0
   end
   if granted then
-    for index, claim in ipairs(claims) do apply(claim, counters[index]) end
+    for index, claim in ipairs(claims) do apply(claim, counters[index], true) end
   end
 
   if granted or is_changed then
@@ -193,7 +211,7 @@ local function decide()
     local _, kind, unit, limit, amount = unpack(claim)
     local counter = counters[index]
     if unit == '' then
-      usage[index] = {others(counter) + (counter[me] and counter[me][1] or 0), waits[index], 0}
+      usage[index] = {others(counter) + counter[me][1], waits[index], 0}
     elseif seconds_of[unit] then
       usage[index] = {sum(counter), waits[index], seconds_until(counter, 0, seconds_of[unit], limit)}
     else
@@ -216,7 +234,7 @@ return reply
     .replace("STALE", str(STALE_SECONDS))
 )
 """KEYS: of callers and groups. ARGV: MessagePack of this process's name, the changes and the claims. A change is a
-claim that is added in any case; the amount of calls in progress is that of this process."""
+claim that is added in any case; of calls in progress, it only reports what this process knows."""
 
 PRESENCE = """
 local time = redis.call('TIME')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 
@@ -20,6 +19,7 @@ from proxy.limits.dropped import Dropped
 from proxy.limits.windows import CalendarWindow
 from proxy.sharing.connection import Connection
 from proxy.sharing.limit_script import DECIDE, PRESENCE
+from proxy.sharing.own_calls import Known, OwnCalls
 
 MAX_PENDING = 50_000
 """Maximum limits with pending changes. Beyond, those that have waited longest are dropped."""
@@ -37,7 +37,7 @@ _WRITE_SECONDS = 1.0
 
 _Limit = tuple[str, str, str]
 """Scope, kind and unit."""
-_Row = tuple[int, str, str, int, int, int]
+_Row = tuple[int, str, str, int, int, int | Known]
 """A claim as the script reads it."""
 _decode = msgspec.msgpack.Decoder(tuple[bool, list[tuple[int, float, float]]], strict=False).decode
 
@@ -53,8 +53,7 @@ class CountedLimits:
         self._prefix = prefix
         self._process = secrets.token_hex(8)
         self._at = Moment(Calendar(UTC))
-        self._in_flight: Counter[str] = Counter()
-        """Scope -> calls in progress of this process."""
+        self._calls = OwnCalls()
         self._pending: dict[_Limit, Claim] = {}
         """Limit -> what is to be added to it; for calls in progress, that their number is to be written."""
         self._has_pending = asyncio.Event()
@@ -79,16 +78,20 @@ class CountedLimits:
             self.processes = max(self.processes, processes)
 
     async def claim(self, claims: Sequence[Claim]) -> Decision | None:
-        own = [claim for claim in claims if claim.kind == "concurrent"]
-        self._begin(own, 1)
+        if not self._connection.is_up:
+            return None
         changes = [self._pending.pop(limit) for claim in claims if (limit := _limit_of(claim)) in self._pending]
-        reply = await self._connection.run(lambda seconds: self._decide(changes, claims, seconds))
-        decision = self._decision(claims, reply) if isinstance(reply, bytes) else None
-        if decision is None:
-            self._add([change for change in changes if change.kind != "concurrent"])
-        if decision is None or not decision.is_granted:
-            self._begin(own, -1)
-            self._add(own if decision is None else [])
+        message = self._message(changes, claims)
+        calls = [claim for claim in claims if claim.kind == "concurrent"]
+        self._calls.wait(calls)
+        decision = None
+        try:
+            reply = await self._connection.run(lambda seconds: self._client.run(DECIDE, *message, seconds=seconds))
+            decision = self._decision(claims, reply) if isinstance(reply, bytes) else None
+        finally:  # also if the request is cancelled
+            self._calls.decide(calls, is_granted=decision is not None and decision.is_granted)
+            if decision is None:
+                self._add([*(change for change in changes if change.kind != "concurrent"), *calls])
         return decision
 
     def restore(self, records: Sequence[bytes]) -> None:
@@ -97,7 +100,7 @@ class CountedLimits:
     def report(self, changes: Sequence[Claim]) -> None:
         for change in changes:
             if change.kind == "concurrent":
-                self._begin([change], change.amount)
+                self._calls.add(change.scope, change.amount)
         self._add(changes)
 
     async def keep_writing(self) -> None:
@@ -120,7 +123,7 @@ class CountedLimits:
             if isinstance(number, int):
                 self.processes = max(1, number)
                 self._was_reached = True
-            self._add([Claim(scope, "concurrent", "", 1, 0) for scope in self._in_flight])
+            self._add([Claim(scope, "concurrent", "", 1, 0) for scope in self._calls.scopes])
             await self._clock.sleep(PRESENCE_SECONDS)
 
     async def flush(self) -> None:
@@ -132,14 +135,12 @@ class CountedLimits:
         changes = [change for each in batch.values() for change in each]
         if not changes:
             return
-        if await self._connection.run(lambda seconds: self._decide(changes, (), seconds), _WRITE_SECONDS) is None:
+        message = self._message(changes, ())
+        write = self._connection.run(
+            lambda seconds: self._client.run(DECIDE, *message, seconds=seconds), _WRITE_SECONDS
+        )
+        if await write is None:
             self._add(changes)
-
-    def _begin(self, claims: Sequence[Claim], number: int) -> None:
-        for claim in claims:
-            self._in_flight[claim.scope] += number
-            if self._in_flight[claim.scope] <= 0:
-                del self._in_flight[claim.scope]
 
     def _add(self, changes: Sequence[Claim]) -> None:
         """Write changes later."""
@@ -154,19 +155,20 @@ class CountedLimits:
         if changes:
             self._has_pending.set()
 
-    async def _decide(self, changes: Sequence[Claim], claims: Sequence[Claim], seconds: float) -> object:
+    def _message(self, changes: Sequence[Claim], claims: Sequence[Claim]) -> tuple[Sequence[str], bytes]:
+        """Return the keys and the argument of the script."""
+        self._calls.begin_message()
         scopes = list(dict.fromkeys(claim.scope for claim in (*changes, *claims)))
         index = {scope: number for number, scope in enumerate(scopes, 1)}
         rows = [[self._row(claim, index[claim.scope]) for claim in each] for each in (changes, claims)]
-        argument = msgspec.msgpack.encode((self._process, *rows))
-        keys = [f"{self._prefix}{scope}" for scope in scopes]
-        return await self._client.run(DECIDE, keys, argument, seconds=seconds)
+        return [f"{self._prefix}{scope}" for scope in scopes], msgspec.msgpack.encode((self._process, *rows))
 
     def _row(self, claim: Claim, index: int) -> _Row:
-        amount = self._in_flight[claim.scope] if claim.kind == "concurrent" else claim.amount
-        is_calendar = claim.unit not in SLIDING and claim.unit != ""
+        if claim.kind == "concurrent":
+            return index, claim.kind, claim.unit, claim.limit, claim.amount, self._calls.known(claim.scope)
+        is_calendar = claim.unit not in SLIDING
         period = self._at.calendar.period(claim.unit, self._clock.time()).number if is_calendar else 0
-        return index, claim.kind, claim.unit, claim.limit, amount, period
+        return index, claim.kind, claim.unit, claim.limit, claim.amount, period
 
     def _decision(self, claims: Sequence[Claim], reply: bytes) -> Decision | None:
         try:

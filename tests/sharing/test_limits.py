@@ -178,10 +178,19 @@ class Script:
         self.now = 1000.0
 
     def decide(
-        self, changes: Sequence[Claim], claims: Sequence[Claim], period: int = 1, process: str = "me"
+        self,
+        changes: Sequence[Claim],
+        claims: Sequence[Claim],
+        period: int = 1,
+        process: str = "me",
+        known: Sequence[int] = (1, 1, 0, 0),
     ) -> tuple[bool, list[list[float]]]:
         rows = [
-            [(1, each.kind, each.unit, each.limit, each.amount, period) for each in part] for part in (changes, claims)
+            [
+                (1, each.kind, each.unit, each.limit, each.amount, known if each.kind == "concurrent" else period)
+                for each in part
+            ]
+            for part in (changes, claims)
         ]
         reply: Any = self._call(keys=["test"], args=[msgspec.msgpack.encode((process, *rows)), repr(self.now)])
         decided = msgspec.msgpack.decode(reply)
