@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from proxy.access.caller import Credential
 from proxy.access.groups import Groups, is_subject
-from proxy.access.token import Token, parse_token
+from proxy.access.token import Token, issuers_in, parse_token
 from proxy.config import Config
 from proxy.config.auth import JwtIssuer
 from proxy.errors import InvalidKey, LoginUnavailable
@@ -100,8 +100,12 @@ class Tokens:
         if validated is not None:
             return validated
         token = parse_token(text)
-        issuer = self._issuers.get(token.issuer) if token else None
-        if token is None or issuer is None:
+        if token is None:
+            if not self._issuers.keys().isdisjoint(issuers_in(text)):
+                raise InvalidKey
+            return None
+        issuer = self._issuers.get(token.issuer)
+        if issuer is None:
             return None
         credential = self._validate(token, issuer, header)
         if len(self._validated) >= MAX_VALIDATED:

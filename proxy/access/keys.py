@@ -14,7 +14,7 @@ from proxy.access.caller import Caller, Credential
 from proxy.access.identity_header import HeaderUsers
 from proxy.access.jwt import SIGNATURE_COST, KeySource, Tokens
 from proxy.access.policy import Policy
-from proxy.access.token import MAX_TOKEN_BYTES, START
+from proxy.access.token import DOTS, MAX_TOKEN_BYTES, STARTS
 from proxy.asgi import Header
 from proxy.config import Config
 from proxy.errors import BadRequest, InvalidKey, KeyInQuery, KeyNotUsable, NoGroup
@@ -241,7 +241,7 @@ class Access:
 
     def _credential(self, name: bytes, value: bytes) -> Credential | None:
         key = self._headers[name](value)
-        if self._tokens and key.startswith(START) and (user := self._tokens.find(name, key)):
+        if self._tokens and key.count(b".") >= DOTS and key[:1] in STARTS and (user := self._tokens.find(name, key)):
             return user  # never looked up as a key
         # The look-up by digest prevents timing attacks.
         return self._keys.get(hashlib.sha256(key).digest()) if 0 < len(key) <= MAX_KEY_BYTES else None

@@ -23,7 +23,7 @@ from tests.providers.oidc import NOW, OidcProvider, encoded, key_of, signed, sig
 
 ISSUER = "https://login.example"
 ALICE = "sk-canary-of-alice"
-TOKEN_KEY = "eyJ-canary-that-begins-like-a-token"
+TOKEN_KEY = "eyJ-canary.that-looks.like-a-token"
 CONFIG = f"""
 providers: [{{name: a, base_url: 'http://127.0.0.1/v1'}}]
 groups: {{staff: {{models: [m, n]}}, guests: {{models: [n], call: false}}, default: {{models: [free]}}}}
@@ -226,8 +226,19 @@ def test_a_token_next_to_other_credentials() -> None:
 def test_what_is_no_token_of_an_issuer_is_an_api_key() -> None:
     foreign = OidcProvider("https://foreign.example").token()
     assert who(access(), TOKEN_KEY) == "odd in None"
-    assert who(access(), foreign) == "invalid_api_key"
-    assert who(access(), foreign, "authorization", ("x-api-key", ALICE)) == "alice in None"
+    for other in (foreign, f"{foreign}=", OidcProvider("https://foreign.example").token(pad="x" * MAX_TOKEN_BYTES)):
+        assert who(access(), other) == "invalid_api_key"
+        assert who(access(), other, "authorization", ("x-api-key", ALICE)) == "alice in None"
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["a.b.c", "I..", "..", "C.=.=", "e30.e30.e30", "eyJ.ISI.x", "D.A.x", "e.eyJpc3MiOiJ4In0.x", "e.eyJpc3MiOiJcIn0.x"],
+)
+def test_a_key_with_the_form_of_a_token_is_a_key(key: str) -> None:
+    users = Access(config_of(CONFIG.replace(digest(TOKEN_KEY), digest(key))), lambda: NOW, Source(keys_of(IDP)))
+
+    assert who(users, key) == "odd in None"
 
 
 def test_a_token_of_an_issuer_is_never_looked_up_as_a_key() -> None:
@@ -327,6 +338,47 @@ def test_members_of_a_valid_header(member: str, value: Any, is_valid: bool) -> N
 HEADER, CLAIMS = json.dumps({"alg": "ES256", "kid": "first"}), json.dumps(IDP.claims())
 
 
+def signed_by_idp(claims: str = CLAIMS, header: str = HEADER) -> str:
+    return signed_text(header, claims, *IDP.keys["first"])
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\n", "\r\n  "])
+def test_white_space_does_not_matter(space: str) -> None:
+    for token in (
+        signed_by_idp(header=space + HEADER),
+        signed_by_idp(header=f"{{{space}{HEADER[1:]}"),
+        signed_by_idp(space + CLAIMS),
+    ):
+        assert who(access(), token) == f"{USER} in staff"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        pytest.param(signed_by_idp(json.dumps(IDP.claims(pad="x" * 6500))), id="9 KiB"),
+        pytest.param(signed_by_idp(f'{CLAIMS[:-1]}, "aud": "models-proxy"}}'), id="a claim twice"),
+        pytest.param(signed_by_idp(f'{{"iss": "https://evil.example", {CLAIMS[1:]}'), id="iss twice"),
+        pytest.param(signed_by_idp(f'{CLAIMS[:-1]}, "iss": "https://evil.example"}}'), id="iss twice, ours first"),
+        pytest.param(signed_by_idp(CLAIMS.replace("/", r"\/")[:-1] + ', "x": NaN}'), id="escaped slashes"),
+        pytest.param(signed_by_idp(header=f'{HEADER[:-1]}, "alg": "ES256"}}'), id="alg twice"),
+        pytest.param(signed_by_idp(header=f' {HEADER[:-1]}, "alg": "ES256"}}'), id="alg twice after a space"),
+        pytest.param(signed_by_idp(f'{CLAIMS[:-1]}, "x": NaN}}'), id="NaN"),
+        pytest.param(signed_by_idp(json.dumps(IDP.claims(x=[[]] * 300))), id="300 lists"),
+        pytest.param(signed_by_idp(f'{CLAIMS[:-1]}, "x": {"[" * 2500}'), id="2,500 levels"),
+        pytest.param(signed_by_idp() + "=", id="padding"),
+        pytest.param(signed_by_idp().replace(".", "=.", 1), id="padding of the header"),
+        pytest.param("=.".join(signed_by_idp().rsplit(".", 1)), id="padding of the claims"),
+        pytest.param(signed_by_idp().rpartition(".")[0] + ".", id="no signature"),
+        pytest.param(signed_by_idp() + ".AAAA", id="four parts"),
+    ],
+)
+def test_a_malformed_token_of_an_issuer_is_no_api_key(token: str) -> None:
+    users = Access(config_of(CONFIG.replace(digest(TOKEN_KEY), digest(token))), lambda: NOW, Source(keys_of(IDP)))
+
+    assert who(users, token) == "invalid_api_key"
+    assert who(users, token, "authorization", ("x-api-key", ALICE)) == "invalid_api_key"
+
+
 @pytest.mark.parametrize(
     ("header", "claims"),
     [
@@ -346,8 +398,8 @@ HEADER, CLAIMS = json.dumps({"alg": "ES256", "kid": "first"}), json.dumps(IDP.cl
     ],
 )
 def test_a_valid_signature_does_not_help_what_two_programs_could_read_differently(header: str, claims: str) -> None:
-    assert who(access(), signed_text(HEADER, CLAIMS, *IDP.keys["first"])) == f"{USER} in staff"
-    assert who(access(), signed_text(header, claims, *IDP.keys["first"])) == "invalid_api_key"
+    assert who(access(), signed_by_idp()) == f"{USER} in staff"
+    assert who(access(), signed_by_idp(claims, header)) == "invalid_api_key"
 
 
 VALID = IDP.token()
