@@ -52,9 +52,12 @@ class SigningKeys:
         self._keys = tuple(keys)
 
     def find(self, key_id: str | None, algorithm: str) -> SigningKey | None:
-        """Return the key with this id for an algorithm; without an id the only one for it. None without exactly one."""
+        """Return the key with this id for an algorithm; without an id the only one for it.
+
+        None without exactly one. Providers list some keys several times.
+        """
         found = [key for key in self._keys if algorithm in key.algorithms and (key_id is None or key.key_id == key_id)]
-        return found[0] if len(found) == 1 else None
+        return found[0] if len({key.material for key in found}) == 1 else None
 
     def lack_one_of(self, before: SigningKeys) -> bool:
         """Whether a key of an earlier set is not in this one."""

@@ -79,6 +79,14 @@ def test_without_an_id_the_only_key_for_the_algorithm_is_found() -> None:
     assert keys.find(None, "RS256") is None
 
 
+@pytest.mark.parametrize("again", [{"kid": "a"}, {"kid": "a", "alg": "ES256", "x5t": "AA"}, {"kid": "b"}])
+def test_a_key_can_be_listed_twice(again: dict[str, Any]) -> None:
+    keys = parsed({**EC, "kid": "a"}, {**EC, **again})
+
+    assert keys.find("a", "ES256")
+    assert keys.find(None, "ES256")
+
+
 def test_two_keys_with_one_id_are_not_guessed_between() -> None:
     other = key_of("P-256", 1).as_dict(private=False)
 
