@@ -163,7 +163,7 @@ class Account(Struct, gc=False):
             if tokens > 0:
                 window.used += tokens
             elif not window.has_forgotten(now - since, at):
-                window.add(tokens, at)
+                window.add(tokens, at, since)
         if tokens > 0:
             for sliding in self.sliding_tokens:
                 sliding.record(tokens, at)

@@ -20,7 +20,7 @@ class SlidingWindow(Struct, gc=False):
     """The usage within the last `seconds`. No interval of this length contains more than the limit.
 
     More than the limit can be added: tokens are known when a call has ended. Usage above the limit is a debt, which
-    replaces entries that expire.
+    takes the place of entries that expire, and what else becomes free.
     """
 
     seconds: float
@@ -36,6 +36,11 @@ class SlidingWindow(Struct, gc=False):
     slot_ends_at: float = 0.0
     """Until then, what is added belongs to the newest entry, which exists."""
     debt: int = 0
+    _debt_at: float = math.inf
+    """When something was last added to the debt, in monotonic seconds: what was used since is nowhere else.
+
+    With a debt, the window is full: all that is added increases the debt.
+    """
     _counted: int = 0
     """The part of `in_window` that is in `_entries`. The rest belongs to the newest one, which expires at `unused_at`.
 
@@ -58,18 +63,21 @@ class SlidingWindow(Struct, gc=False):
         if self.due <= at.now:
             self._drop_expired(at.now)
 
-    def add(self, amount: int, at: Moment) -> None:
-        """`amount`: negative to take back a part of what was added within the window."""
+    def add(self, amount: int, at: Moment, since: float = 0.0) -> None:
+        """`amount`: negative to take back a part of what was added at `since`; 0 if that is not known."""
         if amount > 0:
             self.used += amount
             self.record(amount, at)
         else:
-            self._take_back(-amount)
+            # Not before the earliest entry: accounts know that nothing expires before it.
+            paid_at = min(at.now, max(self._debt_at, self.due - self.seconds))
+            self._take_back(-amount, since)
+            self._pay(paid_at)
 
     def record(self, amount: int, at: Moment) -> None:
         """Keep the time of an amount that was added to `used`: the second half of `add`."""
         if self.used > self.limit:
-            amount = self._without_debt(amount)
+            amount = self._without_debt(amount, at.now)
             if not amount:
                 return
         if at.now >= self.slot_ends_at:
@@ -94,29 +102,21 @@ class SlidingWindow(Struct, gc=False):
             self._entries[-1] += in_window - self._counted
             self._counted = in_window
 
-    def _without_debt(self, amount: int) -> int:
+    def _without_debt(self, amount: int, now: float) -> int:
         """Return the part of an amount that fits in the window. The rest of it becomes a debt."""
         fits = max(0, min(amount, self.limit - self.in_window + amount))
-        self.debt += amount - fits
+        if fits < amount:
+            self.debt += amount - fits
+            self._debt_at = now
         return fits
-
-    def add_debt(self, amount: int) -> None:
-        """`amount`: negative to pay."""
-        self.debt += amount
-        self.used += amount
 
     def adopt(self, used: int, at: Moment) -> None:
         """Adopt the usage of all processes, as the process that counts for all has reported it."""
         if used >= self.used:
             self.add(used - self.used, at)
             return
-        surplus = self.used - used
-        in_window = min(surplus, self.in_window)
-        self._remove_oldest(in_window)  # expired in that process
-        self.add_debt(in_window - surplus)
-        if self.debt and not self._entries:
-            fits = min(self.debt, self.limit)
-            self.replace([(at.now, fits)], self.debt - fits)
+        self._take_back(self.used - used, 0.0)  # expired in that process
+        self._pay(at.now)
 
     def wait(self, used: int, at: Moment) -> float:
         """Seconds until no more than this is used."""
@@ -188,7 +188,7 @@ class SlidingWindow(Struct, gc=False):
             self._counted -= count
             if self.debt:
                 paid = min(self.debt, count)
-                self.add_debt(-paid)
+                self._reduce_debt(paid)
                 self._append(expiry + self.seconds, paid)
         self._set_expiry()
 
@@ -200,21 +200,59 @@ class SlidingWindow(Struct, gc=False):
         in_window = min(rest, self.limit)
         self.replace([(last + periods * self.seconds, in_window)] if rest else [], rest - in_window)
 
-    def _take_back(self, amount: int) -> None:
-        paid = min(amount, self.debt)
-        self.add_debt(-paid)
-        self._remove_oldest(min(amount - paid, self.in_window))
-
-    def _remove_oldest(self, amount: int) -> None:
-        """The oldest, so that nothing expires too soon. `amount`: at most that of all."""
-        self._update_newest(self.in_window)
-        entries = self._entries
+    def _reduce_debt(self, amount: int) -> None:
+        self.debt -= amount
         self.used -= amount
-        self._counted -= amount
-        while amount:
-            part = min(amount, int(entries[1]))
-            entries[1] -= part
-            amount -= part
-            if not entries[1]:
-                del entries[:2]
+
+    def _take_back(self, amount: int, since: float) -> None:
+        """Take back from the entries since then, the earliest first, then from the debt, then from earlier entries.
+
+        What was added at `since` is in the first entry that is not earlier, or was a debt, which is now in later
+        entries or still a debt. Since the earliest of these is reduced first, what is counted after any moment never
+        falls below what was used after it: nothing expires too soon, whichever of them contains it. Earlier entries
+        are the usage of other calls: if they were reduced, that usage would be counted as if this call had made it. So
+        they are only if nothing else is left.
+        """
+        first, newest = self._first(since), self.unused_at
+        left = self._remove(amount, first)
+        paid = min(left, self.debt)
+        self._reduce_debt(paid)
+        if left > paid and first:
+            self._remove(left - paid, 0)
         self._set_expiry()
+        if self.unused_at != newest:
+            self.slot_ends_at = 0.0
+
+    def _first(self, since: float) -> int:
+        """Return the index of the first entry that is not earlier."""
+        self._update_newest(self.in_window)
+        entries, expiry = self._entries, since + self.seconds
+        index = len(entries)
+        while index and entries[index - 2] >= expiry:
+            index -= 2
+        return index
+
+    def _remove(self, amount: int, index: int) -> int:
+        """Remove an amount from the entries from this index on. Return what exceeds them."""
+        entries = self._entries
+        while amount and index < len(entries):
+            part = min(amount, int(entries[index + 1]))
+            entries[index + 1] -= part
+            self.used -= part
+            self._counted -= part
+            amount -= part
+            if not entries[index + 1]:
+                del entries[index : index + 2]
+        return amount
+
+    def _pay(self, time: float) -> None:
+        """Count as much of the debt as fits in the window, at this time; or with the newest entry, if that is later."""
+        fits = min(self.debt, self.limit - self.in_window)
+        if fits <= 0:
+            return
+        self.debt -= fits
+        if time + self.seconds > self.unused_at:
+            if time >= self.slot_ends_at:
+                self.begin_entry(fits, time)
+            else:
+                self.unused_at = time + self.seconds

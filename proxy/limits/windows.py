@@ -42,7 +42,7 @@ class CalendarWindow(Struct, gc=False):
             self._begin(number)
         self.due = self.unused_at = end if self.period == number else at.now + self._seconds_until(1, at)
 
-    def add(self, amount: int, at: Moment) -> None:
+    def add(self, amount: int, at: Moment, since: float = 0.0) -> None:
         used = self.used + amount
         self.used = used if used > 0 else 0
 
@@ -100,7 +100,7 @@ class CallsInProgress(Struct, gc=False):
     def advance(self, at: Moment) -> None:
         """Nothing expires."""
 
-    def add(self, amount: int, at: Moment) -> None:
+    def add(self, amount: int, at: Moment, since: float = 0.0) -> None:
         used = self.used + amount
         self.used = used if used > 0 else 0
 

@@ -99,6 +99,20 @@ def test_an_end_without_anything_to_settle_changes_nothing(limiter: Limiter) -> 
     assert limiter.state.scopes["key:alice"].counters["requests/m"].used == 1
 
 
+async def test_a_caller_with_high_estimates_is_admitted_while_its_usage_is_below_the_limit(
+    limiter: Limiter, clock: FakeClock
+) -> None:
+    rules = (Rule("", "tokens", "m", 60_000),)
+    outcomes = []
+    for _ in range(300):  # 54,000 tokens in each minute
+        admission = limiter.admit_now(rules, "alice", 10_000)
+        outcomes.append(admission.is_granted)
+        await clock.advance(0.5)
+        limiter.end(admission, 900)
+        await clock.advance(0.5)
+    assert outcomes == [True] * 300
+
+
 @pytest.mark.parametrize(("seconds", "used"), [(59, 100), (60, 90), (90, 90)])
 async def test_an_estimate_that_has_expired_is_not_taken_back_from_what_others_have_used_since(
     seconds: int, used: int, limiter: Limiter, clock: FakeClock
