@@ -54,9 +54,12 @@ class SlidingWindow(Struct, gc=False):
         """The sum of the counts."""
         return self.used - self.debt
 
-    def set_limit(self, limit: int) -> None:
+    def set_limit(self, limit: int, at: Moment) -> None:
         self.limit = limit
         self.slot_ends_at = 0.0
+        if self.debt:
+            self.advance(at)
+            self._pay(at.now)
 
     def advance(self, at: Moment) -> None:
         """Drop what has expired."""

@@ -154,7 +154,7 @@ class LimitState:
         account = self.account(rules, caller_scope(identity))
         for rule, counter in zip(rules, account.counters, strict=True):
             if counter.limit != rule.limit:
-                counter.set_limit(rule.limit)
+                counter.set_limit(rule.limit, self.at)
                 if rule.group:  # the other members, whose rules may be newer, set it again
                     self.accounts.clear()
         self.accounts[identity] = account
@@ -179,14 +179,14 @@ class LimitState:
         counter = counters.get(name)
         if counter is None:
             counter = counters[name] = new_counter(name)
-            counter.set_limit(limit)
+            counter.set_limit(limit, self.at)
         return counter
 
     def _claimed(self, claim: Claim, at: Moment) -> Counter:
         """Return the counter of a claim, without what has expired."""
         counter = self._counter_of(claim.scope, claim.kind, claim.unit, claim.limit)
         if counter.limit != claim.limit:
-            counter.set_limit(claim.limit)
+            counter.set_limit(claim.limit, at)
         counter.advance(at)
         return counter
 

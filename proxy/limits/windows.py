@@ -25,7 +25,7 @@ class CalendarWindow(Struct, gc=False):
     highest: int = 0
     """A higher limit that was valid earlier in the period, 0 for none: only usage above it is a debt."""
 
-    def set_limit(self, limit: int) -> None:
+    def set_limit(self, limit: int, at: Moment) -> None:
         if limit < self.limit:
             self.highest = self.allowed
         self.limit = limit
@@ -94,7 +94,7 @@ class CallsInProgress(Struct, gc=False):
     used: int = 0
     due: float = math.inf
 
-    def set_limit(self, limit: int) -> None:
+    def set_limit(self, limit: int, at: Moment) -> None:
         self.limit = limit
 
     def advance(self, at: Moment) -> None:

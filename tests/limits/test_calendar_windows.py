@@ -56,8 +56,8 @@ def test_a_clock_that_was_far_ahead_does_not_stop_the_days() -> None:
 
 def test_a_lower_limit_makes_no_debt() -> None:
     window = day(7, 1055, 1000)
-    window.set_limit(10)
-    window.set_limit(20)
+    window.set_limit(10, on(7))
+    window.set_limit(20, on(7))
     noon = Moment(Calendar(UTC))
     noon.set(0.0, 6.5 * 86_400)  # in the day with this number
     window.period = noon.periods["d"].number
@@ -71,8 +71,8 @@ def test_a_lower_limit_makes_no_debt() -> None:
 def test_nothing_is_forgotten_while_a_lower_limit_is_valid() -> None:
     """Tokens of one user can name different groups, and a reload can be undone."""
     window = day(7, 80)
-    window.set_limit(10)
-    window.set_limit(100)
+    window.set_limit(10, on(7))
+    window.set_limit(100, on(7))
     assert used_in(window, 7, 8) == [80, 0]
 
 

@@ -144,6 +144,25 @@ def test_a_debt_is_counted_when_it_was_made_as_soon_as_there_is_room() -> None:
     assert (window.entries(), window.debt) == ([(50.0, 10), (51.0, 90)], 0)
 
 
+def test_a_higher_limit_counts_a_debt_at_once() -> None:
+    window = minute()
+    window.add(1_000_000, at(0.0))
+    window.set_limit(1_200_000, at(10.0))
+    assert (window.wait(999_999, at(10.0)), window.reset(at(10.0)), window.debt) == (50.0, 60.0, 0)
+    used = []
+    for now in (59.0, 60.0, 70.0):
+        window.advance(at(now))
+        used.append(window.used)
+    assert used == [1_000_000, 999_900, 0]
+
+
+def test_a_higher_limit_below_a_debt_counts_a_part_of_it() -> None:
+    window = minute()
+    window.add(500, at(0.0))
+    window.set_limit(300, at(10.0))
+    assert (window.entries(), window.debt, window.used) == ([(0.0, 100), (10.0, 200)], 200, 500)
+
+
 Call = tuple[int, int, int, int]
 """Quarters of a second since the last call, an estimate, what was used, and quarters of a second that it takes."""
 CALLS = st.lists(
