@@ -31,13 +31,14 @@ class _UsageReport(Struct):
     cache_creation_input_tokens: Count | None = None
     cache_read_input_tokens: Count | None = None
     """Messages: `input_tokens` has only what was not written to or read from the provider's prompt cache."""
+    total_tokens: Count | None = None
+    """The only count in embeddings of some providers."""
 
     @property
     def tokens(self) -> Tokens:
-        return Tokens(
-            max(0, self.prompt_tokens or 0) or self._input_tokens,
-            max(0, self.completion_tokens or self.output_tokens or 0),
-        )
+        counted_input = max(0, self.prompt_tokens or 0) or self._input_tokens
+        output = max(0, self.completion_tokens or self.output_tokens or 0)
+        return Tokens(counted_input if counted_input or output else max(0, self.total_tokens or 0), output)
 
     @property
     def _input_tokens(self) -> int:

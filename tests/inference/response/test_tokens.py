@@ -14,6 +14,9 @@ from tests.inference.response.streams import OWN, PUBLIC, event, rename_stream
     [
         pytest.param('{"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}', Tokens(3, 4), id="chat"),
         pytest.param('{"usage":{"prompt_tokens":3,"total_tokens":3}}', Tokens(3), id="embeddings"),
+        pytest.param('{"usage":{"total_tokens":5000}}', Tokens(5000), id="embeddings with only a total"),
+        pytest.param('{"usage":{"prompt_tokens":0,"total_tokens":5000}}', Tokens(5000), id="a total and zeros"),
+        pytest.param('{"usage":{"completion_tokens":4,"total_tokens":7}}', Tokens(0, 4), id="a total and the output"),
         pytest.param('{"usage":{"input_tokens":3,"output_tokens":4}}', Tokens(3, 4), id="responses, messages"),
         pytest.param('{"response":{"usage":{"input_tokens":3,"output_tokens":4}}}', Tokens(3, 4), id="wrapped"),
         pytest.param('{"message":{"usage":{"input_tokens":3}},"usage":{"output_tokens":4}}', Tokens(3, 4), id="both"),
