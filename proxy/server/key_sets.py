@@ -24,6 +24,7 @@ RETRY_SECONDS = 30.0
 """Seconds between a failed fetch and the next one."""
 UNKNOWN_KEY_SECONDS = 30.0
 """Minimum seconds between two fetches because of tokens with unknown key ids, which any client can send."""
+_NO_KEY = "the JWKS contains no usable RSA, EC or Ed25519 key for signatures; check `jwks_url` and the issuer"
 
 FetchKeys = Callable[[JwtIssuer], Awaitable[bytes]]
 """Returns the JWKS of an issuer. Raises UpstreamError."""
@@ -140,19 +141,32 @@ class _KeySet:
         }
 
     def succeeded(self, keys: SigningKeys, now: float) -> None:
-        self.keys, self._fetched, self.failure = keys, now, ""
-        if self._logged:
+        """A set without a usable key is used, too: it revokes all tokens."""
+        self.keys, self._fetched, self.failure = keys, now, "" if len(keys) else _NO_KEY
+        if self.failure:
+            self._log_failure(f"are missing: {_NO_KEY}")
+        elif self._logged:
             self._logged = ""
             _log.info("auth: signing keys of %s fetched again: %d keys", self.issuer.issuer, len(keys))
 
     def failed(self, reason: str) -> None:
-        """Log a failure, once while its reason is the same."""
         self.failure = reason
-        if reason != self._logged:
-            self._logged = reason
-            result = "its tokens get status 503" if self.keys is None else "the last ones stay in use"
-            text = "auth: signing keys of %s cannot be fetched: %s; %s; retrying in %d s"
-            _log.warning(text, self.issuer.issuer, reason, result, RETRY_SECONDS)
+        self._log_failure(f"cannot be fetched: {reason}")
+
+    def _log_failure(self, text: str) -> None:
+        """Log a failure, once while its text is the same."""
+        if text == self._logged:
+            return
+        self._logged = text
+        if self.keys is None:
+            result = "its tokens get status 503"
+        elif len(self.keys):
+            result = "the last ones stay in use"
+        else:
+            result = "its tokens get status 401"
+        _log.warning(
+            "auth: signing keys of %s %s; %s; retrying in %d s", self.issuer.issuer, text, result, RETRY_SECONDS
+        )
 
 
 def _parsed(document: bytes) -> SigningKeys:

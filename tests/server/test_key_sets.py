@@ -124,6 +124,31 @@ async def test_a_removed_key_is_counted(issuers: Issuers, key_sets: KeySets) -> 
         assert key_sets.removals == removals
 
 
+EMPTY = b'{"keys": []}'
+NO_KEY = "the JWKS contains no usable RSA, EC or Ed25519 key for signatures; check `jwks_url` and the issuer"
+
+
+async def test_a_set_without_a_usable_key_is_used_and_reported(
+    issuers: Issuers, key_sets: KeySets, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    states = []
+    for result in (jwks("k"), EMPTY, b'{"keys": [{"kty": "oct", "k": "AA"}]}', AWAY, EMPTY, jwks("k")):
+        issuers.result = result
+        await key_sets.fetch(A)
+        await clock.advance(RETRY_SECONDS)
+        states.append((key_sets.states[0]["keys"], key_sets.states[0]["last_error"]))
+
+    assert states == [(1, None), (0, NO_KEY), (0, NO_KEY), (0, "connection refused"), (0, NO_KEY), (1, None)]
+    missing = f"auth: signing keys of {A} are missing: {NO_KEY}; its tokens get status 401; retrying in 30 s"
+    assert [record.getMessage() for record in caplog.records if record.name == "models_proxy"] == [
+        missing,
+        f"auth: signing keys of {A} cannot be fetched: connection refused; its tokens get status 401; retrying in 30 s",
+        missing,
+        f"auth: signing keys of {A} fetched again: 1 keys",
+    ]
+
+
 @pytest.mark.parametrize(
     "document", [b"<html>", b"{}", b'{"keys": 7}', b"", b'{"keys": [%b]}' % b",".join([b"{}"] * 1000)]
 )
