@@ -42,12 +42,15 @@ class KeySets:
         self.removals = 0
 
     def configure(self, issuers: Iterable[JwtIssuer]) -> None:
-        """Keep the keys of these issuers only. Those of an issuer with other settings are fetched again."""
+        """Keep the keys of these issuers only. Those of an issuer with another URL are discarded."""
         before = self._of
         self._of = {}
         for issuer in issuers:
             known = before.get(issuer.issuer)
-            self._of[issuer.issuer] = known if known and known.is_of(issuer) else _KeySet(issuer)
+            if known is None or known.issuer.jwks_url != issuer.jwks_url:
+                known = _KeySet(issuer)
+            known.issuer = issuer  # the next fetch uses its `proxy` and `ca_file`
+            self._of[issuer.issuer] = known
 
     def of(self, issuer: str) -> SigningKeys | None:
         found = self._of.get(issuer)
@@ -125,11 +128,6 @@ class _KeySet:
         self.failure = ""
         """Why the last fetch failed, "" if it did not."""
         self._logged = ""
-
-    def is_of(self, issuer: JwtIssuer) -> bool:
-        """Whether the keys are from the same URL."""
-        names = ("issuer", "jwks_url", "proxy", "ca_file")
-        return all(getattr(self.issuer, name) == getattr(issuer, name) for name in names)
 
     def state(self, now: float) -> dict[str, object]:
         """`now`: monotonic seconds."""

@@ -35,10 +35,13 @@ class Issuers:
 
     def __init__(self) -> None:
         self.fetches: list[str] = []
+        self.settings: JwtIssuer | None = None
+        """Those of the last fetch."""
         self.result: bytes | Exception | asyncio.Future[bytes] = jwks("k")
 
     async def __call__(self, issuer: JwtIssuer) -> bytes:
         self.fetches.append(issuer.issuer)
+        self.settings = issuer
         if isinstance(self.result, Exception):
             raise self.result
         return await self.result if isinstance(self.result, asyncio.Future) else self.result
@@ -250,3 +253,18 @@ async def test_a_configuration_keeps_the_keys_of_issuers_with_the_same_address_o
     await key_sets.fetch(A)
 
     assert issuers.fetches == [A]
+
+
+@pytest.mark.parametrize("change", [{"proxy": "http://127.0.0.1:3128"}, {"ca_file": "/etc/ssl/ca.pem"}])
+async def test_another_proxy_or_ca_file_keeps_the_keys_and_is_used_for_the_next_fetch(
+    change: dict[str, str], issuers: Issuers, key_sets: KeySets
+) -> None:
+    await key_sets.fetch(A)
+    keys = key_sets.of(A)
+    changed = issuer(**change)
+    key_sets.configure([changed])
+    issuers.result = AWAY
+    await key_sets.fetch(A)
+
+    assert key_sets.of(A) is keys
+    assert issuers.settings == changed
