@@ -13,6 +13,8 @@ from proxy.limits.sliding_window import EXACT, SLOTS
 
 STALE_SECONDS = 15
 """Seconds without a report of a process after which its calls in progress are not counted any more."""
+_MAX_KEPT = 10 * 366 * 86_400
+"""Seconds for which a debt is kept after the last change."""
 
 DECIDE = (
     """
@@ -20,6 +22,7 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local me, changes, claims = unpack(cmsgpack.unpack(ARGV[1]))
 local seconds_of = {s = 1, m = 60, h = 3600}
+local longest_of = {s = 1, m = 60, h = 3600, d = 86400, month = 2678400}
 local kept_of = {s = 60, m = 240, h = 14400, d = 259200, month = 5356800}
 local states, kept, is_changed = {}, {}, #changes > 0
 for index, key in ipairs(KEYS) do
@@ -127,12 +130,17 @@ local function own(counter, message, since, calls, known)
   return entry
 end
 
+-- Keeps a key until a counter is unused: a debt is paid with the limit of each period.
+local function keep(index, unit, debt, limit)
+  local seconds = longest_of[unit] * (2 + math.ceil(debt / limit))
+  kept[index] = math.max(kept[index], kept_of[unit], math.min(seconds, MAX_KEPT))
+end
+
 -- The counter of a claim, without what has expired. A claim is {key, kind, unit, limit, amount, period}; for calls in
 -- progress the last is what this process knows about them.
 local function counter_of(claim)
   local index, kind, unit, limit, amount, period = unpack(claim)
   local state, name, seconds = states[index], kind .. '/' .. unit, seconds_of[unit]
-  kept[index] = math.max(kept[index], kept_of[unit] or 0)
   if unit == '' then
     state[name] = state[name] or {}
     own(state[name], unpack(period))
@@ -141,7 +149,7 @@ local function counter_of(claim)
     state[name] = state[name] or {{}, {}, 0}
     local counter = state[name]
     advance(counter, seconds, limit)
-    kept[index] = math.max(kept[index], math.min(seconds * (2 + math.ceil(counter[3] / limit)), 5356800))
+    keep(index, unit, counter[3], limit)
     return counter
   end
   state[name] = state[name] or {period, 0, limit}
@@ -157,11 +165,12 @@ local function counter_of(claim)
     is_changed = true
     counter[3] = limit
   end
+  keep(index, unit, math.max(0, counter[2] - counter[3]), limit)
   return counter
 end
 
 local function apply(claim, counter, is_claim)
-  local _, kind, unit, limit, amount = unpack(claim)
+  local index, kind, unit, limit, amount = unpack(claim)
   if unit == '' then
     local entry = counter[me]
     entry[2] = now
@@ -171,8 +180,10 @@ local function apply(claim, counter, is_claim)
     if is_claim then entry[1], entry[5] = entry[1] + amount, entry[5] + amount end
   elseif seconds_of[unit] then
     add(counter, amount, seconds_of[unit], limit)
+    keep(index, unit, counter[3], limit)
   else
     counter[2] = math.max(0, counter[2] + amount)
+    keep(index, unit, math.max(0, counter[2] - counter[3]), limit)
   end
 end
 
@@ -232,6 +243,7 @@ return reply
 """.replace("EXACT", str(EXACT))
     .replace("SLOTS", str(SLOTS))
     .replace("STALE", str(STALE_SECONDS))
+    .replace("MAX_KEPT", str(_MAX_KEPT))
 )
 """KEYS: of callers and groups. ARGV: MessagePack of this process's name, the changes and the claims. A change is a
 claim that is added in any case; of calls in progress, it only reports what this process knows."""

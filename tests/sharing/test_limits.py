@@ -14,6 +14,7 @@ import pytest
 from msgspec import structs
 from pydantic import SecretStr
 
+from proxy.config.call_limits import Unit
 from proxy.config.store import StoreSettings
 from proxy.limits.claims import Claim, Decision
 from proxy.limits.limiter import Limiter
@@ -273,6 +274,20 @@ def test_what_nothing_is_used_of_expires(server: ValkeyServer) -> None:
     assert 0 < server.client.pttl("test") <= 60_000
     script.decide((), [Claim("key:a", "requests", "month", 5, 1)])
     assert server.client.pttl("test") > 31 * 86_400_000
+
+
+@pytest.mark.parametrize(("unit", "days"), [("m", 100 / 1440), ("h", 100 / 24), ("d", 100), ("month", 3100)])
+def test_a_debt_is_kept_until_it_is_paid(unit: Unit, days: float, server: ValkeyServer) -> None:
+    script = Script(server)
+    tokens = Claim("key:a", "tokens", unit, 1000, 0)
+    script.decide([tokens.with_amount(100_000)], ())
+    assert server.client.pttl("test") >= days * 86_400_000
+
+
+def test_a_debt_is_kept_for_ten_years_at_most(server: ValkeyServer) -> None:
+    script = Script(server)
+    script.decide([Claim("key:a", "tokens", "month", 1, 10**12)], ())
+    assert 3650 < server.client.pttl("test") / 86_400_000 <= 3660
 
 
 # -- without the server ------------------------------------------------------------------------------------------------
