@@ -226,7 +226,7 @@ local function decide()
     elseif seconds_of[unit] then
       usage[index] = {sum(counter), waits[index], seconds_until(counter, 0, seconds_of[unit], limit)}
     else
-      usage[index] = {counter[2], waits[index], 0}
+      usage[index] = {counter[2], waits[index], counter[3]}
     end
   end
   return cmsgpack.pack({granted, usage})
@@ -246,7 +246,10 @@ return reply
     .replace("MAX_KEPT", str(_MAX_KEPT))
 )
 """KEYS: of callers and groups. ARGV: MessagePack of this process's name, the changes and the claims. A change is a
-claim that is added in any case; of calls in progress, it only reports what this process knows."""
+claim that is added in any case; of calls in progress, it only reports what this process knows.
+
+Returns whether the claims are granted, and of each what is used, the wait, and the seconds until it is unused. For a
+day or a month these are 1 (the process computes the wait) and the highest limit in the period."""
 
 PRESENCE = """
 local time = redis.call('TIME')

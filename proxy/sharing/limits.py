@@ -179,12 +179,13 @@ class CountedLimits:
             return None
         return Decision(is_granted, [self._usage(claim, *row) for claim, row in zip(claims, rows, strict=True)])
 
-    def _usage(self, claim: Claim, used: int, wait: float, reset: float) -> Usage:
+    def _usage(self, claim: Claim, used: int, wait: float, reset_or_highest: float) -> Usage:
         if claim.unit in SLIDING or claim.unit == "":
-            return Usage(used, wait, reset)
+            return Usage(used, wait, reset_or_highest)
         moment = self._at
         moment.set(self._clock.monotonic(), self._clock.time())
-        window = CalendarWindow(claim.unit, claim.limit, moment.periods[claim.unit].number, used)
+        period, highest = moment.periods[claim.unit].number, int(reset_or_highest)
+        window = CalendarWindow(claim.unit, claim.limit, period, used, highest=highest)
         window.advance(moment)
         free = claim.limit - (1 if claim.kind == "tokens" else claim.amount)
         return Usage(used, window.wait(free, moment) if wait else 0.0, window.reset(moment))

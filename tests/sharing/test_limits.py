@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from proxy.config.call_limits import Unit
 from proxy.config.store import StoreSettings
+from proxy.limits.admission import Rejection
 from proxy.limits.claims import Claim, Decision
 from proxy.limits.limiter import Limiter
 from proxy.limits.quota import Rule
@@ -166,6 +167,22 @@ async def test_days_begin_again_with_their_number(server: ValkeyServer) -> None:
     assert again
 
 
+async def test_after_a_limit_was_lowered_its_wait_and_reset_are_those_of_one_process(server: ValkeyServer) -> None:
+    high, low = (Rule("", "requests", "d", limit) for limit in (5, 2))
+    clock = FakeClock()
+    async with replica(server.url) as one:
+        one.limits.configure(CONFIG)
+        shared, alone = (Limiter(CONFIG, clock.monotonic, clock.time, limits) for limits in (one.limits, None))
+        outcomes = []
+        for limiter in (shared, alone):
+            for _ in range(5):
+                await limiter.admit([high], "alice")
+            admission = await limiter.admit([low], "alice")
+            outcomes.append((admission.rejection, admission.requests))
+    midnight = 86_400 - clock.time() % 86_400
+    assert outcomes == [(Rejection(low, midnight), (2, 0, midnight))] * 2
+
+
 # -- the script and the process decide alike ---------------------------------------------------------------------------
 
 
@@ -246,7 +263,7 @@ def test_a_limit_that_changes_within_a_day_forgets_nothing_and_makes_no_debt(ser
     used = [script.decide((), [claim], period)[1][0][0] for claim, period in ((low, 1), (daily, 1), (low, 2))]
     assert used == [90, 90, 0]
     script.decide([low.with_amount(350)], (), 2)
-    assert script.decide((), [high], 2) == (False, [[350, 1, 0]])
+    assert script.decide((), [high], 2) == (False, [[350, 1, 300]])
     assert [script.decide((), [low], period)[1][0][0] for period in (2, 3, 4)] == [350, 50, 40]
 
 
