@@ -20,6 +20,8 @@ MAX_VALIDATED = 10_000
 """Maximum validated tokens in the cache, about 1 KB each; the oldest are removed."""
 _MAX_TIME = 2**53
 """Seconds. Larger times are rejected: some cannot be converted to floats."""
+_STARTS = ("nbf", "iat")
+"""Claims that contain times before which a token is not valid."""
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 """Values of `typ`. Tokens of other types, such as those of a logout, identify no user."""
 _MULTI_WORD = frozenset({"scope", "scp"})
@@ -152,7 +154,10 @@ class _Issuer:
             raise InvalidKey
         values = frozenset(groups_in(claims, self._settings.group_claim))
         caller = self._groups.caller(claims["sub"], _name(claims), values)
-        return Credential(caller, claims["exp"] + self._settings.leeway, caller.group is not None)
+        leeway = self._settings.leeway
+        # A clock can be set back while the token is cached.
+        starts = max((claims[name] for name in _STARTS if name in claims), default=float("-inf"))
+        return Credential(caller, claims["exp"] + leeway, caller.group is not None, starts - leeway)
 
     def _is_valid_header(self, header: Mapping[str, Any]) -> bool:
         """Keys and addresses of keys in it (`jwk`, `jku`, `x5u`, `x5c`) are never used."""
@@ -173,7 +178,7 @@ class _Issuer:
     def _is_current(self, claims: Mapping[str, Any], now: float) -> bool:
         leeway = self._settings.leeway
         expires: Any = claims.get("exp")
-        starts: list[Any] = [claims[name] for name in ("nbf", "iat") if name in claims]
+        starts: list[Any] = [claims[name] for name in _STARTS if name in claims]
         return (
             _is_time(expires) and now < expires + leeway and all(_is_time(at) and at <= now + leeway for at in starts)
         )

@@ -508,6 +508,19 @@ def test_a_valid_token_is_verified_once_until_it_expires() -> None:
     assert keys.looked_up == 1
 
 
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+def test_a_cached_token_is_not_valid_before_its_start(claim: str) -> None:
+    now = float(NOW)
+    users = Access(config_with(""), lambda: now, Source(keys_of(IDP)))
+    token = signed_by_idp(json.dumps({**IDP.claims(), "nbf": NOW - 600, "iat": NOW - 600, claim: NOW}))
+    assert who(users, token) == f"{USER} in staff"
+
+    now = NOW - 60
+    assert who(users, token) == f"{USER} in staff"
+    now = NOW - 60.1  # the clock was set back
+    assert who(users, token) == "invalid_api_key"
+
+
 def test_a_token_without_a_group_is_verified_once() -> None:
     keys = CountingKeys(keys_of(IDP))
     users = access(source=Source(keys))
