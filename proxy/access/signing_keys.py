@@ -87,19 +87,20 @@ def _key_of(entry: Mapping[str, Any]) -> SigningKey | None:
     kind = entry.get("kty")
     names = _PARAMETERS.get(kind, ()) if isinstance(kind, str) else ()
     material = {name: entry.get(name) for name in names}
-    key_id, algorithm, uses = entry.get("kid"), entry.get("alg"), entry.get("key_ops", ["verify"])
+    key_id, algorithm, uses = entry.get("kid"), entry.get("alg"), entry.get("key_ops")
     is_usable = (
         bool(material)
         and all(isinstance(value, str) for value in material.values())
         and isinstance(key_id, str | None)
-        and entry.get("use", "sig") == "sig"
-        and isinstance(uses, list)
-        and "verify" in uses
+        and entry.get("use") in (None, "sig")
+        and (uses is None or (isinstance(uses, list) and "verify" in uses))
     )
     if not is_usable:
         return None
     key = _imported(material)
     algorithms = _ALGORITHMS.get("RSA" if kind == "RSA" else str(material["crv"]), ())
+    if kind == "OKP" and algorithm in algorithms:
+        algorithm = None  # both names are those of one algorithm
     own = frozenset(each for each in algorithms if algorithm in (None, each))
     return SigningKey(key_id, own, tuple(map(str, material.values())), key) if key and own else None
 

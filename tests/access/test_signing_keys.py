@@ -31,7 +31,10 @@ def parsed(*keys: object) -> SigningKeys:
         (RSA, ["RS256", "PS512"]),
         ({**RSA, "alg": "RS256", "use": "sig", "x5c": ["AAAA"], "x5t": "AA"}, ["RS256"]),
         ({**RSA, "key_ops": ["verify"]}, ["RS256", "PS512"]),
+        ({**RSA, "alg": None, "use": None, "key_ops": None}, ["RS256", "PS512"]),
         (OKP, ["EdDSA", "Ed25519"]),
+        ({**OKP, "alg": "EdDSA"}, ["EdDSA", "Ed25519"]),
+        ({**OKP, "alg": "Ed25519"}, ["EdDSA", "Ed25519"]),
         (key_of("P-256").as_dict(private=True), ["ES256"]),
     ],
 )
