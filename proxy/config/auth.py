@@ -79,6 +79,8 @@ def keys_url(url: str) -> str:
 def _issuer(issuer: str) -> str:
     if len(issuer) > _MAX_ISSUER or "|" in issuer:
         raise ValueError(f"must have at most {_MAX_ISSUER} characters and no `|`")
+    if not issuer.isascii():  # identities contain the issuer as it is
+        raise ValueError("must be ASCII; write the host name in Punycode, like https://xn--lgin-5qa.example")
     return secure_url(issuer)
 
 

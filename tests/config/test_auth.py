@@ -87,6 +87,10 @@ def test_the_order_of_groups_counts() -> None:
         (auth(jwt=JWT.replace("https://login.example", "login.example")), "issuer: must be a URL like"),
         (auth(jwt=JWT.replace("login.example", "login.example/a|b")), "issuer: must have at most 200 characters and"),
         (auth(jwt=JWT.replace("login.example", "login.example/" + "a" * 200)), "issuer: must have at most 200"),
+        (
+            auth(jwt=JWT.replace("login", "lögin")),
+            "issuer: must be ASCII; write the host name in Punycode, like https://xn--lgin-5qa.example; found 'https://lö",
+        ),
         (auth(jwt=JWT.replace("audience: models-proxy, ", "")), "audience: is missing; add `audience: ...`"),
         (auth(jwt=JWT.replace("audience: models-proxy", "audience: []")), "audience: must not be empty"),
         (
