@@ -45,9 +45,11 @@ class HeaderUsers:
                 users.append(value)
             elif name == self._name:
                 groups.append(value)
+        if len(users) > 1 or len(groups) > 1:
+            raise InvalidKey
         if not any(users) and not any(groups):
             return None
-        if len(users) != 1 or len(groups) > 1:
+        if not users:
             raise InvalidKey
         return self._caller(users[0], groups)
 

@@ -71,6 +71,8 @@ def who(*headers: tuple[str, str | bytes], peer: str = "10.1.2.3", query: bytes 
         ([(USER, "u"), (USER, "u"), (GROUPS, "users")], "invalid_api_key"),
         ([(USER, "u"), (GROUPS, "users"), (GROUPS, "users")], "invalid_api_key"),
         ([(USER, ""), (USER, "u"), (GROUPS, "users")], "invalid_api_key"),
+        ([(USER, ""), (USER, "")], "invalid_api_key"),
+        ([(GROUPS, ""), (GROUPS, "")], "invalid_api_key"),
         ([(USER, "u, root"), (GROUPS, "users")], "invalid_api_key"),
         ([(USER, b"\xff"), (GROUPS, "users")], "invalid_api_key"),
         ([(USER, "a\tb"), (GROUPS, "users")], "invalid_api_key"),
