@@ -149,7 +149,7 @@ class Access:
         """Whether a request contains nothing that could identify its caller. Raises InvalidKey and NoGroup."""
         if request.credentials:
             return False
-        return not self.has_headers or not (self._credentials_of(request) or self._user_of(request))
+        return not self.has_headers or not (self.credentials_of(request) or self._user_of(request))
 
     def caller_of(self, request: Request) -> Caller:
         """Return the caller who sent a request. Raises as `identify`.
@@ -183,7 +183,7 @@ class Access:
             raise KeyNotUsable(caller.identity, f"was sent from {where}, which is not in its `allowed_ips`")
 
     def _with_logins(self, request: Request) -> Caller:
-        credentials = self._credentials_of(request) if self.has_headers else request.credentials
+        credentials = self.credentials_of(request) if self.has_headers else request.credentials
         user = None if credentials else self._user_of(request)
         if user is None:
             return self._identify(request, credentials)
@@ -202,7 +202,10 @@ class Access:
             if tokens.checks != checks:
                 request.cost = SIGNATURE_COST
 
-    def _credentials_of(self, request: Request) -> Sequence[Header]:
+    def credentials_of(self, request: Request) -> Sequence[Header]:
+        """Return the headers with credentials, also those of tokens."""
+        if not self._named:
+            return request.credentials
         return [*request.credentials, *(header for header in request.headers if header[0] in self._named)]
 
     def _user_of(self, request: Request) -> Caller | None:

@@ -7,9 +7,11 @@ checked here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from proxy.access import Caller, Policy
+from proxy.access import Access, Caller, Policy
+from proxy.access.jwt import SigningKeyNeeded
 from proxy.access.sessions import Session
 from proxy.api.admin import check_is_admin
 from proxy.api.request import RequestHead
@@ -19,7 +21,7 @@ from proxy.api.status.pages import redirect
 from proxy.api.status.return_path import login_path
 from proxy.api.status.same_origin import check_same_origin
 from proxy.asgi import Handler, RawResponse, Receive, Send
-from proxy.errors import CrossSiteRequest, InvalidKey
+from proxy.errors import CrossSiteRequest, InvalidKey, LoginUnavailable, NoGroup
 
 if TYPE_CHECKING:
     from proxy.server.deployment import Deployment
@@ -67,7 +69,8 @@ async def check_session(deployment: Deployment, head: RequestHead, session: Sess
 def login_redirect(deployment: Deployment, head: RequestHead) -> RawResponse | None:
     """The response to a browser whose user must log in, None for other clients."""
     accepts = b",".join(value for name, value in head.headers if name == b"accept")
-    if head.path == "/status.json" or b"text/html" not in accepts:
+    # A public path rejects a wrong credential, also after a redirect.
+    if head.path in deployment.routes.public or head.path == "/status.json" or b"text/html" not in accepts:
         return None
     return redirect(head, deployment.routes.base + login_path(head))
 
@@ -86,9 +89,21 @@ def _session_of(deployment: Deployment, head: RequestHead) -> Session | None:
     return deployment.status_login.sessions.sealed.open(value) if value else None
 
 
+def _check_added_token(access: Access, head: RequestHead) -> None:
+    """Raise InvalidKey for an invalid token in the `header` of an issuer, next to a session.
+
+    A login proxy adds such a token to all requests, whatever the rights of its user: a session has precedence over a
+    valid one, and does not need the issuer to be available.
+    """
+    if credentials := access.credentials_of(head):
+        with suppress(NoGroup, LoginUnavailable, SigningKeyNeeded):
+            access.identify(credentials)
+
+
 def _answer(deployment: Deployment, head: RequestHead, session: Session | None, serve: Serve) -> RawResponse | Handler:
     caller = None
     if session:
+        _check_added_token(deployment.access, head)
         try:
             caller = deployment.status_login.callers.caller_of(session, head)
         except InvalidKey:

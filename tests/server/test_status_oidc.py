@@ -22,7 +22,7 @@ from proxy.server.app import Proxy
 from proxy.upstream import oidc
 from proxy.upstream.jwks import IDLE_SECONDS
 from tests.fakes import FakeClock, FakeFetch, Reply, config_of, reply_to
-from tests.providers.oidc import METADATA, NOW, OidcProvider, key_of, oidc_provider
+from tests.providers.oidc import METADATA, NOW, OidcProvider, key_of, oidc_provider, signed
 from tests.server.status_browser import BROWSER, Browser
 
 pytestmark = pytest.mark.anyio
@@ -541,3 +541,50 @@ async def test_a_login_returns_to_the_requested_page(
 
     assert (f"&amp;{urlencode({'next': path})}" in form) == (path != "/status")
     assert f'<meta http-equiv="refresh" content="0; url={path}">'.encode() in reply.body
+
+
+HEADER = "cf-access-jwt-assertion"
+
+
+@pytest.mark.parametrize(
+    ("token", "status"),
+    [
+        ({}, 200),
+        ({"groups": []}, 200),
+        ({"iss": "https://other.example"}, 401),
+        ({"exp": NOW - 3600}, 401),
+        ({"aud": "else"}, 401),
+    ],
+)
+async def test_a_session_counts_next_to_a_valid_token_that_a_login_proxy_adds_only(
+    token: Mapping[str, Any], status: int, issuer: OidcProvider, clock: FakeClock
+) -> None:
+    async with started(config(issuer, ("audience:", f"header: {HEADER}\n      audience:")), clock) as browser:
+        await answered(browser, issuer, await begun(browser, issuer))
+        assert await browser.is_logged_in()
+
+        for added, expected in ((issuer.token(**token), status), ("junk", 401), ("", 401)):
+            assert (await browser.get("/status.json", {HEADER: added})).status == expected
+
+
+async def test_a_session_does_not_need_the_keys_for_a_token_that_a_login_proxy_adds(
+    issuer: OidcProvider, clock: FakeClock
+) -> None:
+    async with started(config(issuer, ("audience:", f"header: {HEADER}\n      audience:")), clock) as browser:
+        await answered(browser, issuer, await begun(browser, issuer))
+        unknown = {HEADER: signed(issuer.claims(), key_of("P-256", 9), "ES256", kid="unknown")}
+        await clock.advance(key_sets.UNKNOWN_KEY_SECONDS)
+        before = issuer.requests.copy()
+
+        assert (await browser.get("/status.json", unknown)).status == 200
+        assert issuer.requests == before
+
+
+async def test_a_wrong_credential_is_not_redirected_to_the_form_that_rejects_it_too(
+    issuer: OidcProvider, clock: FakeClock
+) -> None:
+    async with started(config(issuer), clock) as browser:
+        wrong = {"authorization": "Bearer sk-canary-wrong"}
+        replies = [await browser.get(path, wrong) for path in ("/status", "/status/login")]
+
+        assert [(reply.status, reply.header("location")) for reply in replies] == [(303, "/status/login"), (401, None)]
