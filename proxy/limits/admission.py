@@ -47,6 +47,8 @@ class Claimed(NamedTuple):
     """The scope of the caller."""
     factor: int
     """How often the amounts were counted, by a process that counts locally."""
+    at: float
+    """When the other processes have counted it, by their clock; 0 if they have not."""
 
 
 class Admission(Struct, frozen=True, gc=False):

@@ -25,9 +25,14 @@ class Claim(Struct, frozen=True, array_like=True, gc=False):
     limit: int
     amount: int
     """1 in decisions; for tokens, the estimate."""
+    since: float = 0.0
+    """For a negative change: when what is taken back was counted, as in `Decision.at`; 0 if that is not known."""
 
     def with_amount(self, amount: int) -> Claim:
-        return Claim(self.scope, self.kind, self.unit, self.limit, amount)
+        return Claim(self.scope, self.kind, self.unit, self.limit, amount, self.since)
+
+    def with_since(self, since: float) -> Claim:
+        return Claim(self.scope, self.kind, self.unit, self.limit, self.amount, since)
 
 
 class Usage(Struct, frozen=True, array_like=True, gc=False):
@@ -46,6 +51,8 @@ class Decision(Struct, frozen=True):
     is_granted: bool
     usage: Sequence[Usage]
     """One for each claim."""
+    at: float = 0.0
+    """When it was made, in seconds of the clock of what has counted it."""
 
 
 class SharedLimits(Protocol):

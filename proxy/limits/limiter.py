@@ -118,17 +118,18 @@ class Limiter:
         since = self._monotonic()
         decision = await self.shared.claim(claims)
         self._note_reachability(decision is not None)
-        factor = 1
+        factor, at = 1, 0.0
         if decision is None:
             factor = max(1, self.shared.processes)
             decision = self._claim_locally(claims, self.shared, factor)
         else:
             self.state.adopt(claims, decision)
+            at = decision.at
         rejection = None if decision.is_granted else self._rejected(rules, [each.wait for each in decision.usage])
         counted = [*zip(rules, decision.usage, strict=True)]
         requests = _tightest(each for each in counted if each[0].unit and each[0].kind != "tokens")
         of_tokens = _tightest(each for each in counted if each[0].kind == "tokens")
-        return Admission(tokens, since, requests, of_tokens, rejection, None, Claimed(rules, caller, factor))
+        return Admission(tokens, since, requests, of_tokens, rejection, None, Claimed(rules, caller, factor, at))
 
     def end(self, admission: Admission, tokens: int) -> None:
         """Count the end of an admitted call. `tokens`: its input and output, as far as they are known."""
@@ -145,7 +146,7 @@ class Limiter:
         elif self.shared and (claimed := admission.claimed):
             changes = state.changes_at_end(claimed, admission.since, more)
             if changes:
-                self.shared.report(changes)
+                self.shared.report([each.with_since(claimed.at) if each.since else each for each in changes])
                 state.apply(changes, claimed.factor)
 
     async def statuses(self, quota: Quota | None, identity: str) -> list[Status]:

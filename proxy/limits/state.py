@@ -64,7 +64,7 @@ class LimitState:
             if claim.kind == "concurrent":
                 changes.append(claim.with_amount(-1))
             elif claim.kind == "tokens" and (tokens > 0 or (tokens and not counter.has_forgotten(at.now - since, at))):
-                changes.append(claim)
+                changes.append(claim if tokens > 0 else claim.with_since(since))
         return changes
 
     # -- claims of other processes, and decisions with a part of the limits --------------------------------------------
@@ -82,7 +82,7 @@ class LimitState:
             Usage(counter.used, max(wait, 0.001) if wait else 0.0, counter.reset(at))
             for counter, wait in zip(counters, waits, strict=True)
         ]
-        return Decision(is_granted, usage)
+        return Decision(is_granted, usage, at.now)
 
     def look(self, claims: Sequence[Claim]) -> Decision:
         """Return what is used, without any change: the limits of the claims can be those before a reload."""
@@ -94,7 +94,9 @@ class LimitState:
         """Add changes unconditionally."""
         at = self.now()
         for change in changes:
-            self._add(change, self._present(change, at), factor, at)
+            counter = self._present(change, at)
+            if not (change.since and counter.has_forgotten(at.now - change.since, at)):
+                self._add(change, counter, factor, at)
 
     def release(self, scope: str, number: int) -> None:
         """End calls in progress."""
@@ -200,7 +202,7 @@ class LimitState:
         if isinstance(counter, CallsInProgress):
             counter.add(claim.amount, at)
         else:
-            counter.add(claim.amount * factor, at)
+            counter.add(claim.amount * factor, at, claim.since)
             self._note(claim)
 
     def _note(self, claim: Claim) -> None:

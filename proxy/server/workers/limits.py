@@ -60,13 +60,13 @@ class WorkerLimits:
                 self._dropped.add()
             return None
         self.processes = reply.processes
-        return Decision(reply.is_granted, reply.usage)
+        return Decision(reply.is_granted, reply.usage, reply.at)
 
     def receive_late(self, reply: Claimed) -> None:
         """Return claims that were granted too late: this process has decided locally, and reported its own claims."""
         claims = self._late.pop(reply.request, [])
         if reply.is_granted and claims:
-            self.report([claim.with_amount(-claim.amount) for claim in claims])
+            self.report([claim.with_amount(-claim.amount).with_since(reply.at) for claim in claims])
 
     def restore(self, records: Sequence[bytes]) -> None:
         self._send(Restore([*records]))

@@ -254,6 +254,8 @@ class Claimed(Struct, array_like=True, tag=True):
     usage: list[Usage]
     processes: int
     """The number of workers."""
+    at: float
+    """As in `Decision`."""
 
 
 class Restore(Struct, array_like=True, tag=True):
@@ -314,7 +316,5 @@ ToWorker = (
     _Lifecycle | OtherConditions | News | Hint | Began | Accepted | Got | Claimed | Measure | Gathered | UsageReply
 )
 _FromWorker = Alive | OwnCondition | Ready | Applied | Loaded | State | ReloadAll | Reloaded | Gather | Measured
-FromWorker = (
-    _FromWorker | UsageMessage | Begin | Publish | Abandon | Hint | Put | Delete | Get | Claims | Report | Restore
-)
+FromWorker = _FromWorker | UsageMessage | SharedMessage
 Message = ToWorker | FromWorker

@@ -33,7 +33,7 @@ class CountedLimits:
         decision = self._state.claim(message.claims)
         if decision.is_granted:
             self._count(worker, message.claims)
-        return Claimed(message.request, decision.is_granted, [*decision.usage], processes)
+        return Claimed(message.request, decision.is_granted, [*decision.usage], processes, decision.at)
 
     def add(self, worker: Worker, message: Report) -> None:
         self._state.apply(message.changes)

@@ -13,7 +13,7 @@ import pytest
 from proxy.limits.admission import Rejection
 from proxy.limits.claims import Claim, Usage
 from proxy.limits.limiter import Limiter
-from proxy.limits.quota import Rule
+from proxy.limits.quota import Quota, Rule
 from proxy.server.workers.channel import Channel
 from proxy.server.workers.limits import WorkerLimits
 from proxy.server.workers.messages import Claimed, Claims, FromWorker, Message, Report, ToWorker
@@ -91,6 +91,28 @@ async def test_tokens_are_settled_for_all(clock: FakeClock) -> None:
     assert refused.tokens_left == (100, 0, 120.0)
 
 
+async def test_the_surplus_of_an_estimate_is_returned_for_all_where_it_was_counted(clock: FakeClock) -> None:
+    workers = Workers(clock)
+    tokens = [Rule("staff", "tokens", "m", 1000)]
+    for name in ("alice", "bob"):
+        admission = await workers.limiters[0].admit(tokens, name, 400)
+        await clock.advance(20)
+        workers.limiters[0].end(admission, 100)
+    await clock.advance(20)  # one minute after the call of alice, and 40 s after that of bob
+    (shown,) = await workers.limiters[1].statuses(Quota(tuple(tokens), ()), "carol")
+    assert (shown.remaining, shown.reset) == (900, 20.0)
+
+
+async def test_what_has_expired_before_its_return_arrives_is_not_returned(clock: FakeClock) -> None:
+    counted, worker = CountedLimits(clock.monotonic, clock.time), Workers(clock).workers[0]
+    estimate = Claim("group:staff", "tokens", "m", 1000, 400)
+    first = counted.decide(worker, Claims(1, "UTC", [estimate]), 1)
+    await clock.advance(60)
+    counted.decide(worker, Claims(2, "UTC", [estimate]), 1)
+    counted.add(worker, Report([estimate.with_amount(-300).with_since(first.at)]))
+    assert counted.decide(worker, Claims(3, "UTC", [estimate.with_amount(0)]), 1).usage[0].used == 400
+
+
 async def test_a_worker_without_an_answer_admits_its_part_and_takes_back_what_was_granted_late(
     clock: FakeClock,
 ) -> None:
@@ -133,16 +155,16 @@ async def test_what_was_late_is_bounded_and_what_is_lost_is_reported(caplog: pyt
     limits.expect(9)
     for _ in range(1100):
         await limits.claim([Claim("key:a", "requests", "m", 5, 1)])
-    limits.receive_late(Claimed(1, True, [Usage(1, 0.0, 60.0)], 2))
-    limits.receive_late(Claimed(1100, False, [Usage(1, 0.0, 60.0)], 2))
-    limits.receive_late(Claimed(1099, True, [Usage(1, 0.0, 60.0)], 2))
+    limits.receive_late(Claimed(1, True, [Usage(1, 0.0, 60.0)], 2, 7.0))
+    limits.receive_late(Claimed(1100, False, [Usage(1, 0.0, 60.0)], 2, 7.0))
+    limits.receive_late(Claimed(1099, True, [Usage(1, 0.0, 60.0)], 2, 7.0))
     assert (limits.processes, limits.dropped) == (1, {"late": 100})
     assert caplog.text.count("claims have no reply from the supervisor") == 1
-    assert told == [Report([Claim("key:a", "requests", "m", 5, -1)])]
+    assert told == [Report([Claim("key:a", "requests", "m", 5, -1, 7.0)])]
 
 
 def test_messages_have_a_form_as_bytes() -> None:
     claims = Claims(1, "UTC", [Claim("key:a", "concurrent", "", 5, 1), Claim("key:a", "tokens", "month", 5, 1)])
-    claimed = Claimed(1, True, [Usage(1, 0.0, 60.5)], 2)
+    claimed = Claimed(1, True, [Usage(1, 0.0, 60.5)], 2, 7.0)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(claims), type=FromWorker) == claims
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(claimed), type=ToWorker) == claimed
