@@ -1,10 +1,10 @@
 """The Lua script that decides on limits of callers in Valkey, in one step for all limits of a request.
 
 Each caller and each group is one key: a map, packed with MessagePack, from kind and unit (`requests/m`) to a counter. A
-sliding counter is {times, counts, debt}, as `proxy.limits.windows.SlidingWindow` keeps it; a calendar counter is
-{period, used, highest limit in the period}; calls in progress are a map from each process to {number, time, message,
-since, granted}, the last three as in `proxy.sharing.own_calls.Known`, but with all grants. Times are seconds by the
-clock of the server: those of the processes need not agree.
+sliding counter is {times, counts, debt, time of the debt}, as `proxy.limits.sliding_window` keeps it; a calendar
+counter is {period, used, highest limit in the period}; calls in progress are a map from each process to {number, time,
+message, since, granted}, the last three as in `proxy.sharing.own_calls.Known`, but with all grants. Times are seconds
+by the clock of the server: those of the processes need not agree.
 """
 
 from __future__ import annotations
@@ -74,29 +74,60 @@ local function advance(counter, seconds, limit)
   counter[3] = debt
 end
 
-local function add(counter, amount, seconds, limit)
+-- Adds an amount that fits in the window.
+local function record(counter, at, count, seconds, limit)
   local times, counts = counter[1], counter[2]
+  local last, grain = times[#times], limit > EXACT and seconds / SLOTS or 0
+  if last and (last >= at or (grain > 0 and math.floor(last / grain) == math.floor(at / grain))) then
+    times[#times], counts[#counts] = math.max(last, at), counts[#counts] + count
+  else
+    push(counter, at, count)
+  end
+end
+
+-- Counts as much of the debt as fits in the window.
+local function pay(counter, at, seconds, limit)
+  local fits = math.min(counter[3], limit - (sum(counter) - counter[3]))
+  if fits <= 0 then return end
+  is_changed = true
+  counter[3] = counter[3] - fits
+  record(counter, at, fits, seconds, limit)
+end
+
+-- Removes an amount from the entries from this index on. Returns what exceeds them.
+local function remove(counter, amount, index)
+  local times, counts = counter[1], counter[2]
+  while amount > 0 and counts[index] do
+    local part = math.min(amount, counts[index])
+    counts[index] = counts[index] - part
+    amount = amount - part
+    if counts[index] == 0 then table.remove(times, index) table.remove(counts, index) end
+  end
+  return amount
+end
+
+-- As `SlidingWindow` does: from the entries since then, from the debt, and from earlier entries.
+local function take_back(counter, amount, since)
+  local times = counter[1]
+  local first = #times + 1
+  while first > 1 and times[first - 1] >= since do first = first - 1 end
+  local left = remove(counter, amount, first)
+  local paid = math.min(left, counter[3])
+  counter[3] = counter[3] - paid
+  remove(counter, left - paid, 1)
+end
+
+local function add(counter, amount, seconds, limit, since)
   if amount < 0 then
-    local paid = math.min(-amount, counter[3])
-    counter[3] = counter[3] - paid
-    local rest = -amount - paid
-    while rest > 0 and #counts > 0 do  -- the oldest, so that nothing expires too soon
-      local part = math.min(rest, counts[1])
-      counts[1] = counts[1] - part
-      rest = rest - part
-      if counts[1] == 0 then table.remove(times, 1) table.remove(counts, 1) end
-    end
+    if since > 0 and since + seconds <= now then return end
+    local paid_at = math.min(now, math.max(counter[4] or now, counter[1][1] or now))
+    take_back(counter, -amount, since)
+    pay(counter, paid_at, seconds, limit)
     return
   end
   local fits = math.min(amount, math.max(0, limit - (sum(counter) - counter[3])))
-  counter[3] = counter[3] + amount - fits
-  if fits == 0 then return end
-  local last, grain = times[#times], limit > EXACT and seconds / SLOTS or 0
-  if last and (last >= now or (grain > 0 and math.floor(last / grain) == math.floor(now / grain))) then
-    times[#times], counts[#counts] = math.max(last, now), counts[#counts] + fits
-  else
-    push(counter, now, fits)
-  end
+  if fits < amount then counter[3], counter[4] = counter[3] + amount - fits, now end
+  if fits > 0 then record(counter, now, fits, seconds, limit) end
 end
 
 -- Seconds until no more than `used` is used.
@@ -136,8 +167,9 @@ local function keep(index, unit, debt, limit)
   kept[index] = math.max(kept[index], kept_of[unit], math.min(seconds, MAX_KEPT))
 end
 
--- The counter of a claim, without what has expired. A claim is {key, kind, unit, limit, amount, period}; for calls in
--- progress the last is what this process knows about them.
+-- The counter of a claim, without what has expired. A claim is {key, kind, unit, limit, amount, period}; in sliding
+-- windows the last is when what is taken back was counted, 0 if that is not known; for calls in progress it is what
+-- this process knows about them.
 local function counter_of(claim)
   local index, kind, unit, limit, amount, period = unpack(claim)
   local state, name, seconds = states[index], kind .. '/' .. unit, seconds_of[unit]
@@ -149,6 +181,7 @@ local function counter_of(claim)
     state[name] = state[name] or {{}, {}, 0}
     local counter = state[name]
     advance(counter, seconds, limit)
+    if counter[3] > 0 then pay(counter, now, seconds, limit) end  -- after the limit was raised
     keep(index, unit, counter[3], limit)
     return counter
   end
@@ -170,7 +203,7 @@ local function counter_of(claim)
 end
 
 local function apply(claim, counter, is_claim)
-  local index, kind, unit, limit, amount = unpack(claim)
+  local index, kind, unit, limit, amount, since = unpack(claim)
   if unit == '' then
     local entry = counter[me]
     entry[2] = now
@@ -179,7 +212,7 @@ local function apply(claim, counter, is_claim)
     end
     if is_claim then entry[1], entry[5] = entry[1] + amount, entry[5] + amount end
   elseif seconds_of[unit] then
-    add(counter, amount, seconds_of[unit], limit)
+    add(counter, amount, seconds_of[unit], limit, since)
     keep(index, unit, counter[3], limit)
   else
     counter[2] = math.max(0, counter[2] + amount)
@@ -229,7 +262,7 @@ local function decide()
       usage[index] = {counter[2], waits[index], counter[3]}
     end
   end
-  return cmsgpack.pack({granted, usage})
+  return cmsgpack.pack({granted, usage, now})
 end
 
 local is_read, reply = pcall(decide)
@@ -248,8 +281,8 @@ return reply
 """KEYS: of callers and groups. ARGV: MessagePack of this process's name, the changes and the claims. A change is a
 claim that is added in any case; of calls in progress, it only reports what this process knows.
 
-Returns whether the claims are granted, and of each what is used, the wait, and the seconds until it is unused. For a
-day or a month these are 1 (the process computes the wait) and the highest limit in the period."""
+Returns whether the claims are granted; of each what is used, the wait, and the seconds until it is unused; and the
+time. For a day or a month these are 1 (the process computes the wait) and the highest limit in the period."""
 
 PRESENCE = """
 local time = redis.call('TIME')

@@ -16,6 +16,7 @@ from proxy.config.timezones import zone_of
 from proxy.limits.calendar import Calendar, Moment
 from proxy.limits.claims import Claim, Decision, Usage
 from proxy.limits.dropped import Dropped
+from proxy.limits.sliding_window import SLOTS
 from proxy.limits.windows import CalendarWindow
 from proxy.sharing.connection import Connection
 from proxy.sharing.limit_script import DECIDE, PRESENCE
@@ -37,9 +38,9 @@ _WRITE_SECONDS = 1.0
 
 _Limit = tuple[str, str, str]
 """Scope, kind and unit."""
-_Row = tuple[int, str, str, int, int, int | Known]
+_Row = tuple[int, str, str, int, int, int | float | Known]
 """A claim as the script reads it."""
-_decode = msgspec.msgpack.Decoder(tuple[bool, list[tuple[int, float, float]]], strict=False).decode
+_decode = msgspec.msgpack.Decoder(tuple[bool, list[tuple[int, float, float]], float], strict=False).decode
 
 
 class CountedLimits:
@@ -54,8 +55,11 @@ class CountedLimits:
         self._process = secrets.token_hex(8)
         self._at = Moment(Calendar(UTC))
         self._calls = OwnCalls()
-        self._pending: dict[_Limit, Claim] = {}
-        """Limit -> what is to be added to it; for calls in progress, that their number is to be written."""
+        self._pending: dict[_Limit, dict[int, Claim]] = {}
+        """Limit -> what is to be added to it; for calls in progress, that their number is to be written.
+
+        What is taken back is kept by the part of the window in which it was counted (`_part_of`).
+        """
         self._has_pending = asyncio.Event()
         self._dropped = Dropped(clock.monotonic, _DROPPED, MAX_PENDING)
         self.processes = 1
@@ -80,7 +84,7 @@ class CountedLimits:
     async def claim(self, claims: Sequence[Claim]) -> Decision | None:
         if not self._connection.is_up:
             return None
-        changes = [self._pending.pop(limit) for claim in claims if (limit := _limit_of(claim)) in self._pending]
+        changes = [change for claim in claims for change in self._pending.pop(_limit_of(claim), {}).values()]
         message = self._message(changes, claims)
         calls = [claim for claim in claims if claim.kind == "concurrent"]
         self._calls.wait(calls)
@@ -131,7 +135,7 @@ class CountedLimits:
         batch: dict[str, list[Claim]] = {}
         for limit in [*self._pending]:
             if limit[0] in batch or len(batch) < _BATCH:
-                batch.setdefault(limit[0], []).append(self._pending.pop(limit))
+                batch.setdefault(limit[0], []).extend(self._pending.pop(limit).values())
         changes = [change for each in batch.values() for change in each]
         if not changes:
             return
@@ -145,12 +149,13 @@ class CountedLimits:
     def _add(self, changes: Sequence[Claim]) -> None:
         """Write changes later."""
         for change in changes:
-            limit = _limit_of(change)
-            before = self._pending.pop(limit, None)
-            self._pending[limit] = change.with_amount(change.amount + before.amount) if before else change
+            limit, part = _limit_of(change), _part_of(change)
+            parts = self._pending[limit] = self._pending.pop(limit, {})
+            before = parts.get(part)
+            parts[part] = _sum(before, change) if before else change
             if len(self._pending) > MAX_PENDING:
                 dropped = self._pending.pop(next(iter(self._pending)))
-                if dropped.kind != "concurrent":  # these are reported again
+                if any(each.kind != "concurrent" for each in dropped.values()):  # these are reported again
                     self._dropped.add()
         if changes:
             self._has_pending.set()
@@ -167,17 +172,17 @@ class CountedLimits:
         if claim.kind == "concurrent":
             return index, claim.kind, claim.unit, claim.limit, claim.amount, self._calls.known(claim.scope)
         is_calendar = claim.unit not in SLIDING
-        period = self._at.calendar.period(claim.unit, self._clock.time()).number if is_calendar else 0
-        return index, claim.kind, claim.unit, claim.limit, claim.amount, period
+        time = self._at.calendar.period(claim.unit, self._clock.time()).number if is_calendar else claim.since
+        return index, claim.kind, claim.unit, claim.limit, claim.amount, time
 
     def _decision(self, claims: Sequence[Claim], reply: bytes) -> Decision | None:
         try:
-            is_granted, rows = _decode(reply)
+            is_granted, rows, at = _decode(reply)
         except ValueError:
             return None
         if len(rows) != len(claims):
             return None
-        return Decision(is_granted, [self._usage(claim, *row) for claim, row in zip(claims, rows, strict=True)])
+        return Decision(is_granted, [self._usage(claim, *row) for claim, row in zip(claims, rows, strict=True)], at)
 
     def _usage(self, claim: Claim, used: int, wait: float, reset_or_highest: float) -> Usage:
         if claim.unit in SLIDING or claim.unit == "":
@@ -193,3 +198,16 @@ class CountedLimits:
 
 def _limit_of(claim: Claim) -> _Limit:
     return claim.scope, claim.kind, claim.unit
+
+
+def _part_of(change: Claim) -> int:
+    """Return in which part of a sliding window it was counted what a change takes back, 0 for all other changes.
+
+    A large limit has one entry for each of these parts, so that their changes can be added up.
+    """
+    seconds = SLIDING.get(change.unit)
+    return int(change.since // (seconds / SLOTS)) if seconds else 0
+
+
+def _sum(one: Claim, other: Claim) -> Claim:
+    return one.with_amount(one.amount + other.amount).with_since(min(one.since, other.since))

@@ -203,11 +203,9 @@ class Script:
         process: str = "me",
         known: Sequence[int] = (1, 1, 0, 0),
     ) -> tuple[bool, list[list[float]]]:
+        last = {"": known, "d": period, "month": period}
         rows = [
-            [
-                (1, each.kind, each.unit, each.limit, each.amount, known if each.kind == "concurrent" else period)
-                for each in part
-            ]
+            [(1, each.kind, each.unit, each.limit, each.amount, last.get(each.unit, each.since)) for each in part]
             for part in (changes, claims)
         ]
         reply: Any = self._call(keys=["test"], args=[msgspec.msgpack.encode((process, *rows)), repr(self.now)])
@@ -227,6 +225,7 @@ def test_the_script_decides_as_the_process_does(seed: int, server: ValkeyServer)
         Claim("key:a", "tokens", "d", 3000, 0),
     ]
     outcomes = set()
+    running: list[tuple[float, int]] = []
     for _ in range(250):
         script.now += random.choice((0.0, 0.05, 0.7, 3.0, 40.0))
         estimate = random.randrange(20)
@@ -240,12 +239,76 @@ def test_the_script_decides_as_the_process_does(seed: int, server: ValkeyServer)
             if claim.unit != "d":
                 assert theirs[1] == pytest.approx(ours.wait, abs=1e-6)
                 assert theirs[2] == pytest.approx(ours.reset, abs=1e-6)
-        if granted and random.random() < 0.7:
-            amount = random.choice((-estimate, 5, 40, 300))
-            changes = [claim.with_amount(amount) for claim in claims if claim.kind == "tokens"]
+        if granted:
+            running.append((script.now, estimate))
+        if running and random.random() < 0.7:
+            since, estimate = running.pop(random.randrange(len(running)))
+            amount = random.choice((-estimate, -(estimate // 2), 5, 40, 300))
+            changes = [
+                claim.with_amount(amount).with_since(since if amount < 0 else 0.0)
+                for claim in limits
+                if claim.kind == "tokens" and (claim.unit == "m" or amount > 0)
+            ]
             state.apply(changes)
             script.decide(changes, ())
     assert outcomes == {True, False}
+
+
+def test_a_higher_limit_counts_a_debt_at_once(server: ValkeyServer) -> None:
+    script = Script(server)
+    low, high = (Claim("key:a", "tokens", "m", limit, 0) for limit in (100, 1_200_000))
+    script.decide([low.with_amount(1_000_000)], ())
+    used = []
+    for seconds in (10.0, 49.0, 1.0, 10.0):
+        script.now += seconds
+        used.append(script.decide((), [high])[1][0][0])
+    assert used == [1_000_000, 1_000_000, 999_900, 0]
+
+
+def test_the_surplus_of_an_estimate_is_returned_where_it_was_counted(server: ValkeyServer) -> None:
+    script = Script(server)
+    estimate = Claim("key:a", "tokens", "m", 60_000, 10_000)
+    outcomes = []
+    for _ in range(120):  # 54,000 tokens in each minute
+        outcomes.append(script.decide((), [estimate])[0])
+        script.now += 0.5
+        script.decide([estimate.with_amount(900 - 10_000).with_since(script.now - 0.5)], ())
+        script.now += 0.5
+    assert outcomes == [True] * 120
+
+
+def test_what_has_expired_is_not_returned(server: ValkeyServer) -> None:
+    script = Script(server)
+    estimate = Claim("key:a", "tokens", "m", 1000, 400)
+    script.decide((), [estimate])
+    script.now += 60
+    script.decide((), [estimate])
+    script.decide([estimate.with_amount(-300).with_since(script.now - 60)], ())
+    assert script.decide((), [estimate.with_amount(0)])[1][0][0] == 400
+
+
+async def test_replicas_return_the_surplus_of_each_call_where_the_server_counted_it(server: ValkeyServer) -> None:
+    tokens = Claim("key:alice", "tokens", "h", 100, 40)
+    async with replica(server.url) as one, replica(server.url) as two:
+        counted = [await each.limits.claim([tokens]) for each in (one, two)]
+        assert counted[0] is not None
+        assert counted[1] is not None
+        two.limits.report([tokens.with_amount(-30).with_since(counted[1].at)])
+        await two.limits.flush()
+        times, counts, _ = msgspec.msgpack.decode(server.client.get("models-proxy:prod:limits:key:alice"))["tokens/h"]  # type: ignore[arg-type]
+    assert (times, counts) == ([each.at for each in counted if each], [40, 10])
+
+
+def test_pending_changes_of_one_limit_are_kept_for_each_part_of_its_window() -> None:
+    limits = Valkey(StoreSettings(valkey=SecretStr("redis://127.0.0.1:1"), namespace="prod"), FakeClock()).limits
+    change = Claim("key:alice", "tokens", "m", 1000, -10)
+    limits.report([change.with_since(since) for since in (600.5, 600.2, 630.0)] + [change.with_amount(5)] * 2)
+    (pending,) = limits._pending.values()
+    assert [*pending.values()] == [
+        change.with_amount(-20).with_since(600.2),
+        change.with_since(630.0),
+        change.with_amount(10),
+    ]
 
 
 def test_debts_of_days_are_carried_over_as_in_the_process(server: ValkeyServer) -> None:
