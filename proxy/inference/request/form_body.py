@@ -20,7 +20,7 @@ from proxy.inference.request.body import (
     search_in_steps,
 )
 from proxy.inference.request.json_spans import Span
-from proxy.inference.request.token_estimate import MEDIA_TOKENS
+from proxy.inference.request.token_estimate import MEDIA, MEDIA_TOKENS, TEXTS, tokens_of
 
 _ASCII_CHARSET = rb"(?:utf-8|us-ascii|iso-8859-[0-9]{1,2}|windows-125[0-9])"
 """Character sets in which ASCII text has the same bytes. Apache's HttpClient sends ISO-8859-1 by default."""
@@ -57,6 +57,8 @@ _MAX_PART_HEAD = 8 * 1024
 _MAX_PARTS = 1000
 _PARTS_PER_STEP = 50
 _STEP = 256 * 1024  # bytes that are searched without a yield
+_CONTINUATIONS = bytes(range(0x80, 0xC0))
+"""The bytes of UTF-8 that begin no character."""
 _GUARDED = GUARDED | {"_charset_"}
 """`_charset_` sets the character set of all fields (HTML)."""
 
@@ -85,13 +87,14 @@ class FormBody(Body):
         boundary = _boundary(content_type)
         self.content_type = b'multipart/form-data; boundary="%b"' % boundary
         delimiter = b"--" + boundary
-        guarded = yield from _guarded_fields(body, delimiter)
+        fields = yield from _fields(body, delimiter)
         absent_model = path_model or default_model
-        if absent_model and not guarded:
+        if absent_model and not fields.guarded:
             body = _with_model(body, delimiter, absent_model)
-            guarded = yield from _guarded_fields(body, delimiter)
+            fields = yield from _fields(body, delimiter)
         self._body = body
-        field = _model_field(guarded)
+        self._texts, self._media = fields.texts, fields.media
+        field = _model_field(fields.guarded)
         self._span = field.span
         self.model = _model_id(field, body)
         self.models = (self.model,)
@@ -104,8 +107,12 @@ class FormBody(Body):
         return view[:start], ids[self.model].encode(), view[end:]
 
     def estimated_tokens(self) -> Cooperative[int]:
-        yield
-        return MEDIA_TOKENS
+        characters = 0
+        for start, end in self._texts:
+            for at in range(start, end, _STEP):
+                characters += len(self._body[at : min(at + _STEP, end)].translate(None, _CONTINUATIONS))
+                yield
+        return tokens_of(characters) + self._media * MEDIA_TOKENS
 
     def discard(self) -> None:
         self._body = b""
@@ -128,6 +135,17 @@ class _Part(NamedTuple):
     """In which every parser decodes it, "" if it is a file or parsers differ."""
 
 
+class _Fields(NamedTuple):
+    """What matters in the fields of a form."""
+
+    guarded: list[_Part]
+    """Those whose names are guarded."""
+    texts: list[Span]
+    """The contents of those that are texts for the model."""
+    media: int
+    """How many are an image, a file or audio, or refer to one."""
+
+
 def _boundary(content_type: bytes) -> bytes:
     match = _BOUNDARY.fullmatch(content_type.strip())
     if match is None:
@@ -135,8 +153,8 @@ def _boundary(content_type: bytes) -> bytes:
     return match[1] or match[2]
 
 
-def _guarded_fields(body: bytes, delimiter: bytes) -> Cooperative[list[_Part]]:
-    """Return the fields of a form whose names are guarded. Raises BadRequest.
+def _fields(body: bytes, delimiter: bytes) -> Cooperative[_Fields]:
+    """Read the fields of a form. Raises BadRequest.
 
     Parsers differ on what a line is, so the boundary must not occur within a field.
     """
@@ -144,6 +162,8 @@ def _guarded_fields(body: bytes, delimiter: bytes) -> Cooperative[list[_Part]]:
     if first < 0 or not _is_preamble(body[:first]):
         raise _invalid_start()
     guarded: list[_Part] = []
+    texts: list[Span] = []
+    media = 0
     at = first + len(delimiter)
     count = 0
     while not (yield from _is_end(body, at, delimiter)):
@@ -155,12 +175,17 @@ def _guarded_fields(body: bytes, delimiter: bytes) -> Cooperative[list[_Part]]:
         if not body.startswith(b"\r\n", at) or not at < head_end < start <= end or body[end : end + 2] != b"\r\n":
             raise BadRequest("Invalid form: a field has no headers, is not terminated, or contains the boundary.")
         part = _part(body[at + 2 : head_end], (start, end))
-        if _field_name(part.name) in _GUARDED:
+        name = _field_name(part.name)
+        if name in _GUARDED:
             guarded.append(part)
+        elif not part.encoding or (encoded := name.encode("utf-8", "replace")) in MEDIA:
+            media += 1
+        elif encoded in TEXTS:
+            texts.append(part.span)
         if count % _PARTS_PER_STEP == 0:
             yield
         at = end + 2 + len(delimiter)
-    return guarded
+    return _Fields(guarded, texts, media)
 
 
 def _find(body: bytes, delimiter: bytes, start: int) -> Cooperative[int]:

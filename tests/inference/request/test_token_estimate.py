@@ -26,7 +26,12 @@ def user(*parts: dict[str, Any]) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": [*parts]}]}
 
 
-NAMES = st.sampled_from(["content", "text", "url", "data", "role", "a name"])
+NAMES = st.sampled_from(
+    ["content", "text", "url", "data", "role", "a name", "type", "input", "arguments", "response", "url_citation"]
+)
+VALUES = st.text(max_size=40) | st.sampled_from(["text", "url_citation", "web_search_result"])
+CITATION = {"end_index": 2, "start_index": 1, "title": "a title", "url": "https://example.com"}
+IMAGE_PART = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
 IMAGE = "data:image/png;base64," + "A" * 10_000
 
 
@@ -65,6 +70,60 @@ IMAGE = "data:image/png;base64," + "A" * 10_000
         ),
         pytest.param({"contents": [{"parts": [{"text": "1234"}, {"inlineData": {"data": "AA"}}]}]}, 1001, id="Gemini"),
         pytest.param({"messages": [{"content": "1234", "images": ["AA", "BB"]}]}, 2001, id="Ollama"),
+        pytest.param(
+            user({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x" * 8000}}),
+            2000,
+            id="a text document of messages",
+        ),
+        pytest.param(
+            user({"text": "1234", "type": "text"}, {"input_audio": {"data": "AAAA"}, "type": "input_audio"}),
+            1001,
+            id="audio after a text, with sorted members",
+        ),
+        pytest.param(
+            user(
+                {"type": "tool_use", "name": "f", "input": {"code": "x" * 4000, "url": [{"data": "1234"}]}}, IMAGE_PART
+            ),
+            2001,
+            id="arguments of messages, and an image",
+        ),
+        pytest.param(
+            {
+                "messages": [{"tool_calls": [{"function": {"name": "f", "arguments": {"a": "1234", "b": {}}}}]}],
+                "user": "u",
+            },
+            1,
+            id="arguments of Ollama",
+        ),
+        pytest.param(
+            {"parts": [{"functionCall": {"name": "f", "args": {}}}, {"functionResponse": {"response": {"a": "1234"}}}]},
+            1,
+            id="a call of a tool of Gemini, and its result",
+        ),
+        pytest.param(
+            {
+                "messages": [
+                    {"content": "1234", "annotations": [{"type": "url_citation", "url_citation": CITATION}] * 20},
+                    {"content": [IMAGE_PART]},
+                ]
+            },
+            1001,
+            id="sources of chat completions, and an image",
+        ),
+        pytest.param(
+            {
+                "input": [
+                    {"type": "output_text", "text": "1234", "annotations": [{"type": "url_citation", **CITATION}] * 20}
+                ]
+            },
+            1,
+            id="sources of responses",
+        ),
+        pytest.param(
+            user({"type": "web_search_tool_result", "content": [{"type": "web_search_result", **CITATION}]}),
+            0,
+            id="sources of messages",
+        ),
         pytest.param(b"{}", 0, id="nothing"),
     ],
 )
@@ -78,7 +137,7 @@ def test_every_text_counts(texts: list[str]) -> None:
     assert estimate({"input": texts}) == -(-characters // 4)
 
 
-@given(st.recursive(st.text(max_size=40), lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=30))
+@given(st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=30))
 def test_short_and_long_bodies_have_the_same_estimate(value: Any) -> None:
     for body in (msgspec.json.encode({"input": value}), json.dumps({"input": value}).encode()):
         padding = b" " * MAX_SPLIT
@@ -181,10 +240,29 @@ def test_texts_in_pieces_have_the_same_estimate(texts: list[str], ascii_only: bo
         assert run_now(estimated_tokens(padded)) == run_now(estimated_tokens(body))
 
 
-def test_a_form_counts_as_one_file_and_a_request_without_a_body_as_nothing() -> None:
-    form = FormBody(
-        b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x--\r\n', b"multipart/form-data; boundary=x"
-    )
-    assert run_now(form.estimated_tokens()) == MEDIA_TOKENS
+def form(*fields: tuple[str, bytes]) -> FormBody:
+    parts = (b"--x\r\nContent-Disposition: form-data; name=%b\r\n\r\n%b\r\n" % (n.encode(), v) for n, v in fields)
+    return FormBody(b"".join(parts) + b"--x--\r\n", b"multipart/form-data; boundary=x")
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [
+        ([], 0),
+        ([('"file"; filename="a.wav"', b"RIFF")], 1000),
+        ([(f'"image[]"; filename="{number}.png"', b"AAA") for number in range(5)] + [('"prompt"', b"p" * 4000)], 6000),
+        ([('"prompt"', "ÄÖÜß€".encode()), ('"language"', b"English"), ('"image_url"', b"https://example.com/a")], 1002),
+    ],
+)
+def test_a_form_counts_its_files_and_the_texts_for_the_model(fields: list[tuple[str, bytes]], tokens: int) -> None:
+    assert run_now(form(('"model"', b"m"), *fields).estimated_tokens()) == tokens
+
+
+def test_a_long_text_of_a_form_is_read_in_steps() -> None:
+    steps = sum(1 for _ in form(('"model"', b"m"), ('"prompt"', b"p" * 1_000_000)).estimated_tokens())
+    assert steps == 4
+
+
+def test_a_request_without_a_body_counts_as_nothing() -> None:
     assert run_now(NoBody("m").estimated_tokens()) == 0
     assert run_now(JsonBody(b'{"model":"m","prompt":"1234"}').estimated_tokens()) == 1
