@@ -28,6 +28,7 @@ _BY_FIRST_CHARACTER: Sequence[tuple[bytes, Sign]] = tuple(
         ),
         (b"h", rb"(?:f_|[pousr](?<=gh.)_|ub_pat_(?<=github_pat_)|ost(?<=localhost))"),
         (b"k", rb"_(?<=sk_)"),
+        (b"eyAi", b""),
         (b"\\", rb'(?=[\\"])'),  # paths of Windows, JSON in a text
         (b"~", b""),
         (b"$", rb"(?=[{A-Z])"),

@@ -41,6 +41,7 @@ _TOKENS = tuple(
         ("github_pat_", r"github_pat_\w{8,}"),
         ("glpat-", r"glpat-[\w-]{8,}"),
         ("eyJ", r"eyJ[\w-]{4,}\.[\w-]{4,}"),  # JSON Web Token
+        ("eyAi", r"eyAi[\w-]{4,}\.[\w-]{4,}"),  # `{ "`: OpenAM's
         ("Bearer", r"Bearer\s+(?:(?=[A-Za-z_.~+/=-]*[0-9])[\w.~+/=-]{8,}|[\w.~+/=-]{20,})"),
         ("-BEGIN ", r"-----BEGIN [A-Z0-9 ]+-----"),
     )

@@ -37,6 +37,7 @@ FORMS: Mapping[str, str] = {
     "GitHub token with permissions": "github_pat_kookaburra0000",
     "GitLab token": "glpat-kookaburra0000",
     "JSON Web Token": "eyJkookaburra.eyJmYWtl.c2lnbmF0dXJl",
+    "JSON Web Token of OpenAM": "eyAikookaburra.eyAimYWtl.c2lnbmF0dXJl",
     "bearer token": "Bearer kookaburra-0000",
     "bearer token in a header": "Authorization: Bearer kookaburra-0000",
     "basic credentials": f"Basic {_LOGIN}",

@@ -309,7 +309,20 @@ def test_most_lists_have_no_sign() -> None:
 
 PIECES = [
     *("sk-", "dsk-", "gsk_", "sk_", "hf_", "AIza", "xai-", "pplx-", "nvapi-", "tvly-", "AKIA", "ASIA", "ABSK", "LTAI"),
-    *("bedrock-api-key-", "AKID", "ALTAK-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "eyJ"),
+    *(
+        "bedrock-api-key-",
+        "AKID",
+        "ALTAK-",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "github_pat_",
+        "glpat-",
+        "eyJ",
+        "eyAi",
+    ),
     *("Bearer ", "Basic Ym9iOm1hZGUtdXA=", "-----BEGIN KEY-----", "api_key=", "?sig=", "'password': '", "bob:x@y.z"),
     *("vllm --port 8", "--api-key ", "localhost", ":8000", "://", "10.0.0.5", ".internal", ".intranet", ".Local"),
     *(
