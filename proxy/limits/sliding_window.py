@@ -71,6 +71,8 @@ class SlidingWindow(Struct, gc=False):
         if amount > 0:
             self.used += amount
             self.record(amount, at)
+        elif not self.debt:
+            self._take_back(-amount, since)
         else:
             # Not before the earliest entry: accounts know that nothing expires before it.
             paid_at = min(at.now, max(self._debt_at, self.due - self.seconds))
@@ -216,7 +218,13 @@ class SlidingWindow(Struct, gc=False):
         are the usage of other calls: if they were reduced, that usage would be counted as if this call had made it. So
         they are only if nothing else is left.
         """
-        first, newest = self._first(since), self.unused_at
+        first, entries = self._first(since), self._entries
+        if first < len(entries) and entries[first + 1] > amount:
+            entries[first + 1] -= amount
+            self.used -= amount
+            self._counted -= amount
+            return
+        newest = self.unused_at
         left = self._remove(amount, first)
         paid = min(left, self.debt)
         self._reduce_debt(paid)
