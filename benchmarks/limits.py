@@ -41,8 +41,8 @@ KEYS, CALLERS = 10_000, 1_000
 """Of each kind; and how many of them make calls, so that each one calls several times."""
 CONNECTIONS = 32
 GOAL = 1.1
-SERVERS, ROUNDS, SECONDS = 6, 3, 1.0
-"""Servers one after another, and rounds of each: two processes of one program differ by 1 to 2 %."""
+SERVERS, ROUNDS, SECONDS = 6, 10, 0.6
+"""Servers one after another, and rounds of each: two processes of one program differ by 1 to 2 %, two rounds by 5 %."""
 LIMITS = "requests: [600/m, 10k/d], tokens: 2M/d, concurrent: 20"
 LIST_LIMITS = f"{LIMITS}, list_requests: 1M/h"
 
