@@ -178,8 +178,11 @@ class Access:
 
     def _check_address(self, caller: Caller, request: Request, networks: Sequence[Network]) -> None:
         address = self._addresses.verified(request.peer, request.forwarded_for)
+        if address is None and request.peer:
+            where = f"an unknown address (invalid X-Forwarded-For from {request.peer})"
+            raise KeyNotUsable(caller.identity, f"was sent from {where}, so its `allowed_ips` cannot be checked")
         if address is None or not is_in(address, networks):
-            where = address or (f"an unknown address behind {request.peer}" if request.peer else "a Unix socket")
+            where = str(address or "a Unix socket")
             raise KeyNotUsable(caller.identity, f"was sent from {where}, which is not in its `allowed_ips`")
 
     def _with_logins(self, request: Request) -> Caller:

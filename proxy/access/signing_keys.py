@@ -52,9 +52,10 @@ class SigningKeys:
         self._keys = tuple(keys)
 
     def find(self, key_id: str | None, algorithm: str) -> SigningKey | None:
-        """Return the key with this id for an algorithm; without an id the only one for it.
+        """Return the key with this id for an algorithm; without an id, the only key for it.
 
-        None without exactly one. Providers list some keys several times.
+        None if no key matches, or several different ones. Identical entries count as one: some providers list a key
+        several times.
         """
         found = [key for key in self._keys if algorithm in key.algorithms and (key_id is None or key.key_id == key_id)]
         return found[0] if len({key.material for key in found}) == 1 else None

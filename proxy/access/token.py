@@ -17,7 +17,7 @@ MAX_TOKEN_BYTES = 8192
 DOTS = 2
 """The dots of every token. Few API keys contain that many."""
 STARTS = b"eICD"
-"""The first characters of all tokens: `{`, or white space before it, in base64."""
+"""The first characters of all tokens: `{`, or whitespace before it, in base64."""
 _MAX_READ_BYTES = 2 * MAX_TOKEN_BYTES
 """Longer texts are rejected anyway."""
 _FORM = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
@@ -53,7 +53,7 @@ def parse_token(text: bytes) -> Token | None:
 
 
 def issuers_in(text: bytes) -> Iterator[str]:
-    """Yield the issuers in the claims of a malformed token, of which each program could read another one.
+    """Yield the issuers in the claims of a malformed token: parsers can disagree on which one it contains.
 
     A token that is rejected must not count as something else, such as an unknown API key.
     """

@@ -39,7 +39,7 @@ class LimitedCall(Struct, gc=False):
     """None without a stream."""
 
     def begin_stream(self) -> TextCounter:
-        """Return what counts the text of a stream, also if another attempt has begun one."""
+        """Return the text counter of the call; all attempts share one."""
         self.text = self.text or TextCounter()
         return self.text
 

@@ -162,7 +162,7 @@ def _day(parameters: Mapping[str, str], name: str) -> date | None:
         day = date.fromisoformat(text)
     except ValueError:
         day = None
-    # fromisoformat also reads other forms, such as weeks (2026-W05-6).
+    # fromisoformat also accepts other formats, such as week dates (2026-W05-6).
     if day is None or day.isoformat() != text or not 1970 < day.year < 9999:
         raise BadRequest(f"`{name}` must be a date, like 2026-01-31.", param=name)
     return day

@@ -77,8 +77,9 @@ def check(
     Nothing is served or changed. A provider that cannot be reached is shown with the reason and the URL.
 
     With --offline only the file is validated: syntax, names and rules. Variables, key files and CA files may be
-    missing (each is a warning), and nothing is contacted. Findings that need no list of a provider are shown; with
-    missing values, only those about expired keys, empty rules and limits. Use it for pull requests and in ExecStartPre.
+    missing (each is a warning), and nothing is contacted. Findings that do not depend on fetched lists are
+    shown; with missing values, only those about validity dates of keys, empty rules and limits. Use it for pull
+    requests and in ExecStartPre.
 
     With --against the file is compared with a running server, before it is applied: models that are added, removed or
     changed (owner, created, facts, order of providers), and keys that see other models. Providers whose list is missing
@@ -147,7 +148,8 @@ def check(
                  path, status, seconds, tokens: {input, output} or null,
                  error: {code, message} or null}]; state: ok, limited (429),
                  failing, not_callable
-    With --offline all other fields after `warnings` than `findings` are empty or null.
+    With --offline all fields after `warnings` except `findings` are empty
+    or null.
     """
     others = {"--key": key is not None, "--strict": strict, "--retries": retries > 0}
     _refuse_conflicts(offline, {**others, "--against": against is not None, "--call": model is not None})

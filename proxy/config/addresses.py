@@ -135,7 +135,7 @@ def network(text: str) -> str:
     raise ValueError(f"must be a network such as 10.0.0.0/8, or an address{hint}")
 
 
-def limited_network(text: str, hint: str) -> str:
+def restricted_network(text: str, hint: str) -> str:
     """A network that is not the whole internet. `hint`: why it must not be, and what to set."""
     if ip_network(found := network(text)).prefixlen == 0:
         raise ValueError(f"contains every address, {hint}")
@@ -144,7 +144,9 @@ def limited_network(text: str, hint: str) -> str:
 
 def reverse_proxies(text: str) -> str:
     """A network of reverse proxies, such as `10.0.0.0/8`."""
-    return limited_network(text, "so any client could choose its address; set those of the reverse proxies")
+    return restricted_network(
+        text, "so any client could forge X-Forwarded-For; set the addresses of the reverse proxies"
+    )
 
 
 def _unmapped(found: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from proxy.config.addresses import Url, is_loopback, is_url, limited_network, proxy_url
+from proxy.config.addresses import Url, is_loopback, is_url, proxy_url, restricted_network
 from proxy.config.fields import NotEmpty, Seconds, Settings, at_least_one, check_filled, header_name, one_or_more
 from proxy.config.identities import SEPARATOR
 from proxy.config.secret_files import SecretFile, values_of
@@ -43,7 +43,10 @@ def identity_header(name: str) -> str:
     """The name of a header of a login proxy -> in lower case."""
     found = login_header(name)
     if found in KEY_HEADERS:
-        raise ValueError("can contain an API key, so its value would be rejected; set the header of the login proxy")
+        raise ValueError(
+            "is reserved for API keys, so its value would be rejected as an invalid key; "
+            "set the header of the login proxy"
+        )
     return found
 
 
@@ -58,7 +61,7 @@ def _listed_group(name: str) -> str:
 
 def peers(text: str) -> str:
     """The network of login proxies, such as `10.1.2.3/32`."""
-    return limited_network(text, "so any client could send the header; set the address of the login proxy")
+    return restricted_network(text, "so any client could send the header; set the address of the login proxy")
 
 
 def secure_url(url: str) -> str:

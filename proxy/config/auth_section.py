@@ -59,7 +59,7 @@ def _check_headers(validation: Validation, header: IdentityHeader, issuers: Sequ
             if issuer.header == getattr(header, name):
                 written = validation.written(("auth", "header", name))
                 text = (
-                    f"is the same header as {written}, so its value would be validated as a token; set different ones"
+                    f"conflicts with {written}: values of this header are validated as tokens; set a different header"
                 )
                 validation.problem(("auth", "jwt", index, "header"), text)
 

@@ -20,7 +20,7 @@ class SlidingWindow(Struct, gc=False):
     """The usage within the last `seconds`. No interval of this length contains more than the limit.
 
     More than the limit can be added: tokens are known when a call has ended. Usage above the limit is a debt, which
-    takes the place of entries that expire, and what else becomes free.
+    fills the space of entries that expire or are reduced.
     """
 
     seconds: float
@@ -37,7 +37,7 @@ class SlidingWindow(Struct, gc=False):
     """Until then, what is added belongs to the newest entry, which exists."""
     debt: int = 0
     _debt_at: float = math.inf
-    """When something was last added to the debt, in monotonic seconds: what was used since is nowhere else.
+    """When something was last added to the debt, in monotonic seconds: usage since then is only in the debt.
 
     With a debt, the window is full: all that is added increases the debt.
     """
@@ -210,13 +210,11 @@ class SlidingWindow(Struct, gc=False):
         self.used -= amount
 
     def _take_back(self, amount: int, since: float) -> None:
-        """Take back from the entries since then, the earliest first, then from the debt, then from earlier entries.
+        """Subtract from the entries at or after `since`, the earliest first; then the debt; then earlier entries.
 
-        What was added at `since` is in the first entry that is not earlier, or was a debt, which is now in later
-        entries or still a debt. Since the earliest of these is reduced first, what is counted after any moment never
-        falls below what was used after it: nothing expires too soon, whichever of them contains it. Earlier entries
-        are the usage of other calls: if they were reduced, that usage would be counted as if this call had made it. So
-        they are only if nothing else is left.
+        The amount is in the first entry at or after `since`, or it was a debt, which later entries or the debt contain
+        now. Reducing the earliest of these first guarantees that no usage expires too soon. Earlier entries contain the
+        usage of other calls, so they are reduced only if nothing else is left.
         """
         first, entries = self._first(since), self._entries
         if first < len(entries) and entries[first + 1] > amount:

@@ -60,7 +60,7 @@ class LimitState:
         at = self.now()
         changes = []
         for claim in claims_of(claimed.rules, claimed.caller, tokens):
-            counter = self._present(claim, at)
+            counter = self._current_counter(claim, at)
             if claim.kind == "concurrent":
                 changes.append(claim.with_amount(-1))
             elif claim.kind == "tokens" and (tokens > 0 or (tokens and not counter.has_forgotten(at.now - since, at))):
@@ -87,14 +87,14 @@ class LimitState:
     def look(self, claims: Sequence[Claim]) -> Decision:
         """Return what is used, without any change: the limits of the claims can be those before a reload."""
         at = self.now()
-        counters = [self._present(claim, at) for claim in claims]
+        counters = [self._current_counter(claim, at) for claim in claims]
         return Decision(True, [Usage(counter.used, 0.0, counter.reset(at)) for counter in counters])
 
     def apply(self, changes: Iterable[Claim], factor: int = 1) -> None:
         """Add changes unconditionally."""
         at = self.now()
         for change in changes:
-            counter = self._present(change, at)
+            counter = self._current_counter(change, at)
             if not (change.since and counter.has_forgotten(at.now - change.since, at)):
                 self._add(change, counter, factor, at)
 
@@ -192,7 +192,7 @@ class LimitState:
         counter.advance(at)
         return counter
 
-    def _present(self, claim: Claim, at: Moment) -> Counter:
+    def _current_counter(self, claim: Claim, at: Moment) -> Counter:
         """Return the same for a change or a query, whose limit may be that before a reload: the present one stays."""
         counter = self._counter_of(claim.scope, claim.kind, claim.unit, claim.limit)
         counter.advance(at)

@@ -69,7 +69,7 @@ async def check_session(deployment: Deployment, head: RequestHead, session: Sess
 def login_redirect(deployment: Deployment, head: RequestHead) -> RawResponse | None:
     """The response to a browser whose user must log in, None for other clients."""
     accepts = b",".join(value for name, value in head.headers if name == b"accept")
-    # A public path rejects a wrong credential, also after a redirect.
+    # The login form is a public path, which also rejects invalid credentials: a redirect to it would loop.
     if head.path in deployment.routes.public or head.path == "/status.json" or b"text/html" not in accepts:
         return None
     return redirect(head, deployment.routes.base + login_path(head))

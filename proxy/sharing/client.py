@@ -158,7 +158,7 @@ class Client:
 async def _limited(command: Any, seconds: float) -> Any:
     """Return the result of a command. Raises Unavailable and ForeignValue."""
     task = asyncio.current_task()
-    cancellations = task.cancelling() if task else 0  # at the shutdown, the task that ends has one
+    cancellations = task.cancelling() if task else 0  # at shutdown, the task was already canceled once
     try:
         async with asyncio.timeout(seconds):
             return await command

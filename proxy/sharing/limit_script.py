@@ -3,8 +3,8 @@
 Each caller and each group is one key: a map, packed with MessagePack, from kind and unit (`requests/m`) to a counter. A
 sliding counter is {times, counts, debt, time of the debt}, as `proxy.limits.sliding_window` keeps it; a calendar
 counter is {period, used, highest limit in the period}; calls in progress are a map from each process to {number, time,
-message, since, granted}, the last three as in `proxy.sharing.own_calls.Known`, but with all grants. Times are seconds
-by the clock of the server: those of the processes need not agree.
+message, since, granted}, the last three as in `proxy.sharing.own_calls.Snapshot`, but with all grants. Times are
+seconds by the clock of the server: those of the processes need not agree.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from proxy.limits.sliding_window import EXACT, SLOTS
 STALE_SECONDS = 15
 """Seconds without a report of a process after which its calls in progress are not counted any more."""
 _MAX_KEPT = 10 * 366 * 86_400
-"""Seconds for which a debt is kept after the last change."""
+"""Maximum seconds for which a debt is kept after the last change."""
 
 DECIDE = (
     """
@@ -150,12 +150,12 @@ local function others(counter)
   return total
 end
 
--- The calls in progress of this process: those that it knows, and granted ones whose reply it had not received yet.
-local function own(counter, message, since, calls, known)
+-- The calls in progress of this process: those in its snapshot, and grants whose replies had not arrived then.
+local function own(counter, message, since, calls, reported)
   local entry = counter[me]
   if not entry or message > entry[3] then
-    local granted = entry and entry[4] == since and math.max(entry[5], known) or known
-    entry = {calls + granted - known, now, message, since, granted}
+    local granted = entry and entry[4] == since and math.max(entry[5], reported) or reported
+    entry = {calls + granted - reported, now, message, since, granted}
     counter[me] = entry
   end
   return entry
@@ -168,8 +168,8 @@ local function keep(index, unit, debt, limit)
 end
 
 -- The counter of a claim, without what has expired. A claim is {key, kind, unit, limit, amount, period}; in sliding
--- windows the last is when what is taken back was counted, 0 if that is not known; for calls in progress it is what
--- this process knows about them.
+-- windows the last is when what is taken back was counted, 0 if that is not known; for calls in progress it is
+-- the snapshot of this process (`proxy.sharing.own_calls`).
 local function counter_of(claim)
   local index, kind, unit, limit, amount, period = unpack(claim)
   local state, name, seconds = states[index], kind .. '/' .. unit, seconds_of[unit]
@@ -279,10 +279,11 @@ return reply
     .replace("MAX_KEPT", str(_MAX_KEPT))
 )
 """KEYS: of callers and groups. ARGV: MessagePack of this process's name, the changes and the claims. A change is a
-claim that is added in any case; of calls in progress, it only reports what this process knows.
+claim that is added in any case; for calls in progress, it only reports the counts of this process.
 
-Returns whether the claims are granted; of each what is used, the wait, and the seconds until it is unused; and the
-time. For a day or a month these are 1 (the process computes the wait) and the highest limit in the period."""
+Returns whether the claims are granted; for each claim what is used, the wait, and the seconds until the counter is
+unused; and the server time. For a day or a month, the wait is 1 if the limit is exceeded (the process computes the real
+one), and the third value is the highest limit in the period."""
 
 PRESENCE = """
 local time = redis.call('TIME')

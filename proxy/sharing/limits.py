@@ -20,7 +20,7 @@ from proxy.limits.sliding_window import SLOTS
 from proxy.limits.windows import CalendarWindow
 from proxy.sharing.connection import Connection
 from proxy.sharing.limit_script import DECIDE, PRESENCE
-from proxy.sharing.own_calls import Known, OwnCalls
+from proxy.sharing.own_calls import OwnCalls, Snapshot
 
 MAX_PENDING = 50_000
 """Maximum limits with pending changes. Beyond, those that have waited longest are dropped."""
@@ -38,7 +38,7 @@ _WRITE_SECONDS = 1.0
 
 _Limit = tuple[str, str, str]
 """Scope, kind and unit."""
-_Row = tuple[int, str, str, int, int, int | float | Known]
+_Row = tuple[int, str, str, int, int, int | float | Snapshot]
 """A claim as the script reads it."""
 _decode = msgspec.msgpack.Decoder(tuple[bool, list[tuple[int, float, float]], float], strict=False).decode
 
@@ -87,13 +87,13 @@ class CountedLimits:
         changes = [change for claim in claims for change in self._pending.pop(_limit_of(claim), {}).values()]
         message = self._message(changes, claims)
         calls = [claim for claim in claims if claim.kind == "concurrent"]
-        self._calls.wait(calls)
+        self._calls.begin_claims(calls)
         decision = None
         try:
             reply = await self._connection.run(lambda seconds: self._client.run(DECIDE, *message, seconds=seconds))
             decision = self._decision(claims, reply) if isinstance(reply, bytes) else None
-        finally:  # also if the request is cancelled
-            self._calls.decide(calls, is_granted=decision is not None and decision.is_granted)
+        finally:  # also if the request is canceled
+            self._calls.end_claims(calls, is_granted=decision is not None and decision.is_granted)
             if decision is None:
                 self._add([*(change for change in changes if change.kind != "concurrent"), *calls])
         return decision
@@ -170,7 +170,7 @@ class CountedLimits:
 
     def _row(self, claim: Claim, index: int) -> _Row:
         if claim.kind == "concurrent":
-            return index, claim.kind, claim.unit, claim.limit, claim.amount, self._calls.known(claim.scope)
+            return index, claim.kind, claim.unit, claim.limit, claim.amount, self._calls.snapshot(claim.scope)
         is_calendar = claim.unit not in SLIDING
         time = self._at.calendar.period(claim.unit, self._clock.time()).number if is_calendar else claim.since
         return index, claim.kind, claim.unit, claim.limit, claim.amount, time

@@ -1,7 +1,7 @@
 """The calls in progress of this process, as it reports them to Valkey.
 
-Claims are decided while others wait for their replies, and messages can overtake each other. So a message contains what
-this process knew when it was built, and the script adds what it has granted that the process did not know yet.
+Several claims can be pending at once, and messages can arrive out of order. Each message therefore contains a snapshot
+of the counts of this process, and the script adds the grants whose replies had not arrived when it was built.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from msgspec import Struct
 from proxy.limits.claims import Claim
 
 
-class Known(NamedTuple):
-    """What this process knew about one scope when it built a message."""
+class Snapshot(NamedTuple):
+    """The counts of one scope when a message was built."""
 
     message: int
     """The number of the message: of two, the later one is valid."""
     since: int
-    """The message from which on grants are counted: no earlier claim was undecided then."""
+    """The first message whose grants are counted: no earlier claim was pending then."""
     calls: int
     """The calls in progress. Claims without a reply are not among them."""
     granted: int
@@ -29,7 +29,7 @@ class Known(NamedTuple):
 
 class _Scope(Struct, gc=False):
     calls: int = 0
-    undecided: int = 0
+    pending: int = 0
     since: int = 0
     granted: int = 0
 
@@ -43,34 +43,34 @@ class OwnCalls:
 
     @property
     def scopes(self) -> Collection[str]:
-        """The scopes with calls in progress, or with claims that are undecided."""
+        """The scopes with calls in progress, or with pending claims."""
         return self._scopes.keys()
 
     def begin_message(self) -> None:
         self._message += 1
 
-    def known(self, name: str) -> Known:
-        """Return what the present message contains about a scope."""
+    def snapshot(self, name: str) -> Snapshot:
+        """Return what the current message contains about a scope."""
         scope = self._scopes.get(name)
         if scope is None:
-            return Known(self._message, self._message, 0, 0)
-        if not scope.undecided:
+            return Snapshot(self._message, self._message, 0, 0)
+        if not scope.pending:
             scope.since, scope.granted = self._message, 0
-        return Known(self._message, scope.since, scope.calls, scope.granted)
+        return Snapshot(self._message, scope.since, scope.calls, scope.granted)
 
-    def wait(self, claims: Iterable[Claim]) -> None:
-        """Note that the present message contains these claims."""
+    def begin_claims(self, claims: Iterable[Claim]) -> None:
+        """Count these claims, which the current message contains, as pending."""
         for claim in claims:
             scope = self._scopes.get(claim.scope)
             if scope is None:
                 scope = self._scopes[claim.scope] = _Scope(since=self._message)
-            scope.undecided += 1
+            scope.pending += 1
 
-    def decide(self, claims: Iterable[Claim], *, is_granted: bool) -> None:
+    def end_claims(self, claims: Iterable[Claim], *, is_granted: bool) -> None:
         """Note the outcome of claims. One without a reply counts as not granted, and the next message reports that."""
         for claim in claims:
             scope = self._scopes[claim.scope]
-            scope.undecided -= 1
+            scope.pending -= 1
             number = claim.amount if is_granted else 0
             scope.granted += number
             self.add(claim.scope, number)
@@ -79,5 +79,5 @@ class OwnCalls:
         """Change the number of calls in progress."""
         scope = self._scopes.setdefault(name, _Scope())
         scope.calls = max(0, scope.calls + number)
-        if not scope.calls and not scope.undecided:
+        if not scope.calls and not scope.pending:
             del self._scopes[name]

@@ -15,11 +15,11 @@ PROVIDER_PREFIXES = (b"x-ratelimit-", b"x-ratelimitbysize-", b"x-rate-limit-", b
 """How the names of headers begin with which providers report limits."""
 
 _KEPT = 1024
-"""Texts that are kept: days and months of all callers end at the same time, and many minutes within one second."""
+"""Maximum cached texts: days and months of all callers end at the same time, and many minutes within one second."""
 _MINUTE = 59.9995
 """Seconds that are a minute when they are rounded to milliseconds: the reset of a full minute is often 59.999999999."""
 _LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
-"""The last one that can be written: a large debt of a small limit would be paid later."""
+"""The latest time that can be formatted; a large debt of a small limit can last longer."""
 _LINES = b"\r\n%b: %%d\r\n%b: %%d\r\n%b: %%b"
 _REQUESTS = _LINES % (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
 _TOKENS = _REQUESTS.replace(b"requests", b"tokens")

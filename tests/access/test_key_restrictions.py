@@ -135,8 +135,8 @@ async def test_the_log_contains_the_reason_once_per_minute(
     assert refused == [
         "key home was sent from 198.51.100.1, which is not in its `allowed_ips`; requests with it get 401",
         "key later is not valid yet; requests with it get 401",
-        "key inside was sent from an unknown address behind 10.0.0.1, which is not in its `allowed_ips`; "
-        "requests with it get 401",
+        "key inside was sent from an unknown address (invalid X-Forwarded-For from 10.0.0.1), so its `allowed_ips` "
+        "cannot be checked; requests with it get 401",
         "key home was sent from a Unix socket, which is not in its `allowed_ips`; requests with it get 401",
         "key later has expired; requests with it get 401",
     ]

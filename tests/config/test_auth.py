@@ -128,8 +128,8 @@ def test_mistakes_are_reported(text: str, problem: str) -> None:
 @pytest.mark.parametrize(("setting", "before"), [("name", "X-Groups"), ("user", "X-User")])
 def test_a_header_of_api_keys_cannot_identify_users(setting: str, before: str, header: str) -> None:
     assert problems_of(auth(header=HEADER.replace(before, header.title()))) == [
-        f"config.yaml:2: auth.header.{setting}: can contain an API key, so its value would be rejected; "
-        f"set the header of the login proxy; found '{header.title()}'"
+        f"config.yaml:2: auth.header.{setting}: is reserved for API keys, so its value would be rejected as an "
+        f"invalid key; set the header of the login proxy; found '{header.title()}'"
     ]
 
 
@@ -140,8 +140,8 @@ def test_the_headers_of_api_keys_are_those_of_the_gate() -> None:
 @pytest.mark.parametrize(("setting", "header"), [("name", "X-Groups"), ("user", "x-user")])
 def test_a_header_of_tokens_cannot_identify_users_otherwise(setting: str, header: str) -> None:
     assert problems_of(auth(jwt=f"{JWT}, header: {header}", header=HEADER)) == [
-        f"config.yaml:2: auth.jwt[0].header: is the same header as auth.header.{setting} at config.yaml:2, "
-        "so its value would be validated as a token; set different ones"
+        f"config.yaml:2: auth.jwt[0].header: conflicts with auth.header.{setting} at config.yaml:2: "
+        "values of this header are validated as tokens; set a different header"
     ]
 
 

@@ -17,8 +17,8 @@ from tests.config.outcomes import CANARY
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there
 EVERY_ADDRESS = (
-    "config.yaml:1: server.trusted_proxies[{}]: contains every address, so any client could choose its address; "
-    "set those of the reverse proxies; found '{}'"
+    "config.yaml:1: server.trusted_proxies[{}]: contains every address, so any client could forge X-Forwarded-For; "
+    "set the addresses of the reverse proxies; found '{}'"
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from proxy.limits.claims import Claim
-from proxy.sharing.own_calls import Known, OwnCalls
+from proxy.sharing.own_calls import OwnCalls, Snapshot
 from tests.sharing.test_limits import Script, granted, replica
 from tests.valkey_servers import ValkeyServer
 
@@ -62,7 +62,7 @@ async def test_a_group_has_room_as_soon_as_a_call_has_ended_also_while_others_ar
     assert outcomes == [True, False] * 20
 
 
-async def test_a_request_that_is_cancelled_while_it_is_decided_uses_no_call(server: ValkeyServer) -> None:
+async def test_a_request_that_is_canceled_while_its_claim_is_pending_uses_no_call(server: ValkeyServer) -> None:
     async with replica(server.url) as one:
         assert await granted(one, structs.replace(CALL, scope="group:other"))
         claim = asyncio.create_task(one.limits.claim([CALL]))
@@ -92,16 +92,16 @@ def used(script: Script) -> float:
 
 def test_a_claim_that_overtakes_another_is_decided_as_if_it_had_not(server: ValkeyServer) -> None:
     script = Script(server)
-    second = script.decide((), [CALL], known=Known(2, 1, 0, 0))
-    first = script.decide((), [CALL], known=Known(1, 1, 0, 0))
+    second = script.decide((), [CALL], known=Snapshot(2, 1, 0, 0))
+    first = script.decide((), [CALL], known=Snapshot(1, 1, 0, 0))
     assert (second, first) == ((True, [[1, 0, 0]]), (False, [[1, 1, 0]]))
 
 
 def test_a_report_that_arrives_late_or_twice_changes_nothing(server: ValkeyServer) -> None:
     script = Script(server)
-    script.decide((), [CALL], known=Known(1, 1, 0, 0))
+    script.decide((), [CALL], known=Snapshot(1, 1, 0, 0))
     numbers = []
-    for known in (Known(3, 3, 0, 0), Known(3, 3, 0, 0), Known(2, 2, 1, 0), Known(4, 4, 0, 0)):
+    for known in (Snapshot(3, 3, 0, 0), Snapshot(3, 3, 0, 0), Snapshot(2, 2, 1, 0), Snapshot(4, 4, 0, 0)):
         script.decide([CALL], (), known=known)
         numbers.append(used(script))
     assert numbers == [0, 0, 0, 0]
@@ -109,24 +109,24 @@ def test_a_report_that_arrives_late_or_twice_changes_nothing(server: ValkeyServe
 
 def test_a_grant_whose_reply_was_lost_is_over_with_the_next_message(server: ValkeyServer) -> None:
     script = Script(server)
-    script.decide((), [CALL], known=Known(1, 1, 0, 0))
-    script.decide([CALL], (), known=Known(2, 2, 0, 0))
+    script.decide((), [CALL], known=Snapshot(1, 1, 0, 0))
+    script.decide([CALL], (), known=Snapshot(2, 2, 0, 0))
     assert used(script) == 0
 
 
 def test_a_claim_that_arrives_when_its_process_has_given_up_is_not_granted(server: ValkeyServer) -> None:
     script = Script(server)
-    script.decide([CALL], (), known=Known(2, 2, 0, 0))
-    assert script.decide((), [CALL], known=Known(1, 1, 0, 0)) == (False, [[0, 1, 0]])
+    script.decide([CALL], (), known=Snapshot(2, 2, 0, 0))
+    assert script.decide((), [CALL], known=Snapshot(1, 1, 0, 0)) == (False, [[0, 1, 0]])
 
 
 def test_calls_in_progress_are_reported_again_before_they_are_stale(server: ValkeyServer) -> None:
     script = Script(server)
-    script.decide((), [CALL], known=Known(1, 1, 0, 0))
+    script.decide((), [CALL], known=Snapshot(1, 1, 0, 0))
     numbers = []
     for message in range(2, 5):
         script.now += 14
-        script.decide([CALL], (), known=Known(message, 1, 1, 1))
+        script.decide([CALL], (), known=Snapshot(message, 1, 1, 1))
         numbers.append(used(script))
     assert numbers == [1, 1, 1]
 
@@ -139,8 +139,8 @@ class Process:
         self.calls = OwnCalls()
         self.number = 0
         """The calls in progress."""
-        self._messages: list[tuple[Known, Claim | None, bool]] = []
-        """On their way: each with its claim, and whether the process waits for the reply."""
+        self._messages: list[tuple[Snapshot, Claim | None, bool]] = []
+        """Messages in transit, each with its claim, and whether the process waits for the reply."""
         self._replies: list[tuple[Claim, bool]] = []
 
     def step(self, claim: Claim) -> None:
@@ -158,10 +158,10 @@ class Process:
 
     def send(self, claim: Claim | None) -> None:
         self.calls.begin_message()
-        known = self.calls.known(CALL.scope)
+        known = self.calls.snapshot(CALL.scope)
         waits = claim is not None and self._random.random() < 0.9
         if claim and waits:
-            self.calls.wait([claim])
+            self.calls.begin_claims([claim])
         self._messages.append((known, claim, waits))
 
     def settle(self) -> None:
@@ -186,7 +186,7 @@ class Process:
         if self._replies:
             claim, is_granted = self._replies.pop(self._random.randrange(len(self._replies)))
             is_granted = is_granted and self._random.random() < 0.9
-            self.calls.decide([claim], is_granted=is_granted)
+            self.calls.end_claims([claim], is_granted=is_granted)
             self.number += is_granted
 
 

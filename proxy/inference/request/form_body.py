@@ -136,7 +136,7 @@ class _Part(NamedTuple):
 
 
 class _Fields(NamedTuple):
-    """What matters in the fields of a form."""
+    """The fields of a form that are used for routing and token estimates."""
 
     guarded: list[_Part]
     """Those whose names are guarded."""

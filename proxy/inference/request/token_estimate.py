@@ -25,23 +25,23 @@ MEDIA = frozenset(
     b"audio_url b64_json data fileuri file_data file_id file_uri file_url image_url images url video_url".split()
 )
 """Members whose strings are an image, a file or audio, or refer to one."""
-_NO_KIND, _IS_TEXT, _IS_MEDIUM, _IS_UNCLEAR, _IS_OBJECT, _IS_TEXT_OR_OBJECT = range(6)
+_NO_KIND, _IS_TEXT, _IS_MEDIA, _DEPENDS_ON_CONTEXT, _IS_OBJECT, _IS_TEXT_OR_OBJECT = range(6)
 _KINDS = {
     **dict.fromkeys(TEXTS, _IS_TEXT),
-    **dict.fromkeys(MEDIA, _IS_MEDIUM),
-    **dict.fromkeys(b"data url".split(), _IS_UNCLEAR),
+    **dict.fromkeys(MEDIA, _IS_MEDIA),
+    **dict.fromkeys(b"data url".split(), _DEPENDS_ON_CONTEXT),
     **dict.fromkeys(b"args response".split(), _IS_OBJECT),
     **dict.fromkeys(b"arguments input".split(), _IS_TEXT_OR_OBJECT),
 }
 """What the strings of a member are, by its name.
 
-`data` and `url` depend on what is before them. All strings in an object with the arguments of a call of a tool, or with
-its result, are texts.
+`data` and `url` depend on what is before them. All string values in an object that contains the arguments or the result
+of a tool call are texts.
 """
 _TEXT_SOURCE = re.compile(rb'(?<!\\)"type"\s*:\s*"text"\s*,\s*(?:"media_type"\s*:\s*"[^"]*"\s*,\s*)?\Z')
-"""Before the `data` of a text document (Anthropic). With other orders of the members it counts as a file."""
+"""Matches before the `data` of a text document (Anthropic). With other orders of the members it counts as a file."""
 _SOURCE = re.compile(rb'(?<!\\)"(?:url_citation|web_search_result(?:_location)?)"\s*(?:,|:\s*\{)[^{}]*\Z')
-"""Before the `url` of a page that an earlier answer has used."""
+"""Matches before the `url` of a page that an earlier response cited."""
 _PARENT, _TEXT_CONTEXT, _CONTEXT = 32, 200, 1000
 """Bytes before `data` and `url` that are read: of the first member of an object, of `data`, and of `url`."""
 _CONTEXT_STRINGS = 20
@@ -119,13 +119,13 @@ def estimated_tokens(body: bytes) -> Cooperative[int]:
                 depth = int(body[at : at + 1] == b"{")
                 kind = _IS_TEXT if depth or kind == _IS_TEXT_OR_OBJECT else _NO_KIND
                 at += depth
-            elif kind == _IS_UNCLEAR:
+            elif kind == _DEPENDS_ON_CONTEXT:
                 kind = _kind_after(body[max(0, start - _CONTEXT) : start], name)
             if kind == _IS_TEXT and not depth:
                 numbers += yield from _numbers_at(body, at)
         elif is_text:
             characters += _length(body[start:at]) if length is None else length
-        elif kind == _IS_MEDIUM:
+        elif kind == _IS_MEDIA:
             media += 1
         strings += 1
         if strings % _STRINGS_PER_STEP == 0 or at - yielded_at > _BYTES_PER_STEP:
@@ -208,13 +208,13 @@ def _estimate_of_any(body: bytes) -> int:
                     kind = _IS_TEXT
                     continue
                 kind = _IS_TEXT if kind == _IS_TEXT_OR_OBJECT else _NO_KIND
-            elif kind == _IS_UNCLEAR:
+            elif kind == _DEPENDS_ON_CONTEXT:
                 kind = _kind_after(_context(pieces, len(pieces) - length_hint(parts) - 2), name)
             if kind == _IS_TEXT and len(after) > _MIN_NUMBERS:
                 numbers += _numbers_in(after)
         elif kind == _IS_TEXT:
             characters += len(text) if text.isascii() and b"\\" not in text else _length(b'"%b"' % text)
-        elif kind == _IS_MEDIUM:
+        elif kind == _IS_MEDIA:
             media += 1
     return tokens_of(characters) + numbers + media * MEDIA_TOKENS
 
@@ -252,9 +252,9 @@ def _kind_after(context: bytes, name: bytes) -> int:
     """Return what the strings of `data` or `url` are, by the bytes before it."""
     context = context[-_PARENT if context.endswith(b"{") else -_TEXT_CONTEXT if name == b"data" else -_CONTEXT :]
     if name == b"data":
-        return _IS_TEXT if b'"text"' in context and _TEXT_SOURCE.search(context) else _IS_MEDIUM
+        return _IS_TEXT if b'"text"' in context and _TEXT_SOURCE.search(context) else _IS_MEDIA
     is_source = (b"url_citation" in context or b"web_search_result" in context) and _SOURCE.search(context)
-    return _NO_KIND if is_source else _IS_MEDIUM
+    return _NO_KIND if is_source else _IS_MEDIA
 
 
 def _folded(name: bytes) -> bytes:

@@ -58,8 +58,8 @@ class EventStreamRenamer:
         self._open = bytearray()  # whole lines of the last event, if they need its next lines
         self._long_line: JsonStreamRenamer | LongError | None = None  # the last line, if it is too long to be held
         self._long_name = ""  # of the event with this line
-        self._long_text = bytearray()  # the event, up to this line; its beginning if it will not be read
-        self._long_values = self._long_size = 0  # in it, and its bytes
+        self._long_text = bytearray()  # the event up to this line; only its beginning if it is too long to be read
+        self._long_values = self._long_size = 0  # JSON values in the event, and its size in bytes
         self._last_sent = b"\n\n"  # at least the last four bytes
 
     @property

@@ -1,4 +1,4 @@
-"""What reads a stream while it is relayed: its ids and its text."""
+"""Callbacks that read the ids and the text of a stream while it is relayed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from proxy.inference.response.text_counter import TextCounter
 
 
 class Observer(NamedTuple):
-    """Is called before the client receives what was read."""
+    """The callbacks. They are called before the data is sent to the client."""
 
     read_lines: Callable[[bytes], None]
-    """With whole lines, in which every object is whole."""
+    """Called with whole lines, in which every object is whole."""
     read_long: Callable[[bytes, int], None]
-    """With the beginning and the bytes of an event that is too long to be read."""
+    """Called with the beginning and the size in bytes of an event that is too long to be read."""
 
 
 def observer_of(ids: IdReader | None, text: TextCounter | None) -> Observer | None:

@@ -49,10 +49,10 @@ class Relay:
         release_body: Callable[[], None] | None = None,
         text_counter: Callable[[], TextCounter] | None = None,
     ) -> None:
-        """`model` is the requested id. `sse_keepalive`: seconds. `ids` reads those in the response.
+        """`model` is the requested id. `sse_keepalive`: seconds. `ids` reads the ids in the response.
 
-        `release_body` is called when the request cannot be sent to another provider any more. `text_counter` is called
-        when a stream begins.
+        `release_body` is called when the request cannot be sent to another provider any more. `text_counter` returns
+        the text counter; it is called when a stream begins.
         """
         self._call = call
         self._response = call.response

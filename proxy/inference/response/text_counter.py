@@ -22,7 +22,7 @@ _NOT_TEXT = frozenset(
 )  # fmt: skip
 """Members of deltas that are no output, or not text: ids, sources, signatures, and images and audio in Base64."""
 _ARGUMENTS = frozenset({"args", "arguments"})
-"""Members with the arguments of a call of a tool. As objects, their members have any names."""
+"""Members with tool-call arguments. As objects, they can have members with any name."""
 _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"})
 """Members with the same text: providers send several of them, for clients that read only one."""
 _AUDIO = "audio.delta"
