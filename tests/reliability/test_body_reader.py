@@ -153,6 +153,7 @@ def test_models_and_references_do_not_depend_on_the_way_of_reading(text: str, wi
 
 
 @given(guarded_bodies)
+@example('{"container":"\\ud800"}')
 def test_every_model_and_reference_in_a_body_is_found_by_another_parser(text: str) -> None:
     body = f'{{"model":"m",{text[1:]}'.encode() if text != "{}" else b'{"model":"m"}'
     try:

@@ -11,8 +11,8 @@ from proxy.inference.request.json_outline import Outline
 from proxy.inference.request.json_spans import Span, decode_string, duplicate_field, without_surrogates
 
 _MAX_TEXT = 8 * 1024
-_LONG_TEXT = "\ufffd"
-"""Stands for a longer text: no name, type or id of an API is as long."""
+_NO_NAME = "\ufffd"
+"""Stands for a longer text, or one with half of a surrogate pair: no name, type or id of an API is such a text."""
 
 
 class Field(NamedTuple):
@@ -48,15 +48,16 @@ def is_null(body: bytes, field: Field) -> bool:
 
 
 def text_of(body: bytes, field: Field) -> str:
-    """Return a string, "" for any other value, and U+FFFD for a string that is too long to be a name, type or id."""
+    """Return a string, "" for any other value, and U+FFFD for a string that cannot be a name, type or id."""
     if not body.startswith(b'"', field.start):
         return ""
     if field.end - field.start > _MAX_TEXT:
-        return _LONG_TEXT
+        return _NO_NAME
+    text = body[field.start : field.end]
     try:
-        return decode_string(without_surrogates(body[field.start : field.end]))
+        return decode_string(text)
     except ValueError:
-        return ""
+        return _NO_NAME if without_surrogates(text) != text else ""
 
 
 def texts_of(body: bytes, fields: Sequence[Field], name: str) -> Sequence[str]:

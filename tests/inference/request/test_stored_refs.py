@@ -131,6 +131,8 @@ IDS = [
     ('"tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["f",{"id":"g"}]}}]', {""}),
     ('"tools":[{"type":"file_search","vector_store_ids":["v"]}]', {""}),
     ('"container":"c"', {"c"}),
+    ('"container":"c\\ud83d"', {"\ufffd"}),  # half of a surrogate pair
+    ('"container":"c\\ud83d\\ude00"', {"c\U0001f600"}),
     ('"container":{"id":"c","skills":[]}', {"c"}),
     ('"container":{"skills":[]}', set()),
     ('"container":7', set()),
