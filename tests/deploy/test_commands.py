@@ -21,6 +21,14 @@ keys: [{{name: alice, hash: "{digest("sk-fake-for-tests")}", models: [m]}}]
 """
 
 
+OFFLINE = """\
+config.yaml is valid; no provider was contacted
+
+1 finding
+- group default: rule 'unknown-*' matches no model
+"""
+
+
 def run(commands: str, directory: Path) -> str:
     """Run the lines of a code block, with the commands of this environment. All must succeed. Returns stdout."""
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -38,16 +46,14 @@ def test_check_validates_a_file_with_and_without_its_providers(tmp_path: Path) -
     (command,) = re.findall("`(models-proxy check [^`]*)`", (ROOT / "README.md").read_text(encoding="utf-8"))
     printed = run(f"{command}\n{command} --offline", tmp_path)
     assert printed.startswith("1 provider\n")
-    assert printed.endswith("config.yaml is valid; no provider was contacted\n")
+    assert printed.endswith(OFFLINE)
 
 
 def test_check_prints_the_list_of_a_key_and_its_findings_as_json_for_jq(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
     printed = run(block_with("jq -r"), tmp_path)
     assert "1 model for key alice" in printed
-    assert printed.endswith(
-        "config.yaml is valid; no provider was contacted\ngroup default: rule 'unknown-*' matches no model\n"
-    )
+    assert printed.endswith(f"{OFFLINE}group default: rule 'unknown-*' matches no model\n")
 
 
 def test_an_air_gapped_host_installs_without_an_index(tmp_path: Path) -> None:
