@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
 from random import Random
@@ -33,18 +33,6 @@ pytestmark = pytest.mark.anyio
 CONFIG = config_of("providers: [{name: a, base_url: 'http://127.0.0.1/v1'}]")
 REQUESTS = Claim("key:alice", "requests", "m", 100, 1)
 CALLS = Claim("group:staff", "concurrent", "", 3, 1)
-
-
-@pytest.fixture(scope="module")
-def shared_server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(shared_server: ValkeyServer) -> ValkeyServer:
-    shared_server.client.flushall()
-    return shared_server
 
 
 @asynccontextmanager

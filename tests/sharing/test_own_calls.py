@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -17,18 +16,6 @@ from tests.valkey_servers import ValkeyServer
 pytestmark = pytest.mark.anyio
 
 CALL = Claim("group:staff", "concurrent", "", 1, 1)
-
-
-@pytest.fixture(scope="module")
-def shared_server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(shared_server: ValkeyServer) -> ValkeyServer:
-    shared_server.client.flushall()
-    return shared_server
 
 
 # -- the store of a replica --------------------------------------------------------------------------------------------

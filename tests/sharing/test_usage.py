@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 
@@ -26,18 +26,6 @@ HOUR = int(time.time()) // 3600 * 3600
 ALICE, BOB = Names("alice", "m", "a"), Names("bob", "m", "a")
 ONE = Counts(1, 0, 10, 20)
 KEY = f"models-proxy:prod:usage:hour:{HOUR}"
-
-
-@pytest.fixture(scope="module")
-def shared_server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(shared_server: ValkeyServer) -> ValkeyServer:
-    shared_server.client.flushall()
-    return shared_server
 
 
 @asynccontextmanager
