@@ -9,9 +9,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness import SERVER_CORE, begin, pin, table, verdict
-from proxy.access.keys import KEY_HEADERS
 from proxy.api.request import RequestHead
 from proxy.asgi import Header
+from proxy.key_headers import KEY_HEADERS
 from proxy.server.app import Proxy
 from proxy.server.gate import decide
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started

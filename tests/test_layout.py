@@ -23,6 +23,7 @@ LAYERS: tuple[Mapping[str, str], ...] = (
         "cooperative": "long work in short steps",
         "decoding": "JSON that may be anything -> a value, or None",
         "calls": "the calls that are forwarded: path, API, default model, end of a stream",
+        "key_headers": "the headers in which clients send an API key",
         "guards": "names of fields in requests that select models or an upstream, or reference stored state",
         "states": "the vocabulary of provider states",
         "printable": "untrusted text made safe to print",

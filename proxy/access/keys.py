@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import Protocol
@@ -18,6 +18,7 @@ from proxy.access.token import DOTS, MAX_TOKEN_BYTES, STARTS
 from proxy.asgi import Header
 from proxy.config import Config
 from proxy.errors import BadRequest, InvalidKey, KeyInQuery, KeyNotUsable, NoGroup
+from proxy.key_headers import KEY_HEADERS, bare_or_bearer
 from proxy.limits.quota import Quotas
 
 MAX_KEY_BYTES = 4096
@@ -25,42 +26,6 @@ _MAX_CREDENTIAL_BYTES = max(2 * MAX_KEY_BYTES, MAX_TOKEN_BYTES + MAX_KEY_BYTES)
 """All headers with credentials together. A wrong key must not cost more than a list."""
 
 
-def _bare(value: bytes) -> bytes:
-    return value
-
-
-def _bearer(value: bytes) -> bytes:
-    scheme, _, key = value.partition(b" ")
-    return key.strip() if scheme.lower() == b"bearer" else b""
-
-
-def _bare_or_bearer(value: bytes) -> bytes:
-    return _bearer(value) or value
-
-
-KEY_HEADERS: Mapping[bytes, Callable[[bytes], bytes]] = {
-    b"authorization": _bearer,  # OpenAI's SDKs, and most clients
-    b"x-auth-token": _bare,  # Huawei Cloud, OpenStack
-    b"x-api-key": _bare,  # Anthropic's SDKs
-    b"api-key": _bare,  # Azure OpenAI's SDKs
-    b"x-goog-api-key": _bare,  # Google's Gemini SDKs
-    b"ocp-apim-subscription-key": _bare,  # clients of Azure API Management
-    b"apikey": _bare,  # clients of Kong
-    b"x-apikey": _bare,  # clients of Apigee
-    b"x-api-token": _bare,  # other gateways
-    b"x-access-token": _bare,
-    b"x-litellm-api-key": _bare_or_bearer,  # clients of LiteLLM
-    b"x-litellm-key": _bare_or_bearer,  # the custom header in LiteLLM's documentation
-    b"x-portkey-api-key": _bare_or_bearer,  # Portkey's SDKs
-    b"helicone-auth": _bare_or_bearer,  # clients of Helicone
-    b"cf-aig-authorization": _bare_or_bearer,  # clients of Cloudflare AI Gateway
-}
-"""The headers in which clients send an API key, and how each is parsed.
-
-All are checked, so that an invalid key in any of them is rejected: a key in an ignored header would count as no key,
-and its sender would get the list of the group `default`. Not included: `Proxy-Authorization`, which is for forward
-proxies, and headers with a provider's key (`X-OpenAI-Api-Key`) or a session (`Cookie`).
-"""
 PRIVATE: Sequence[Header] = (
     # Responses differ between keys, so caches must revalidate them (RFC 9111, 3.5).
     (b"cache-control", b"private, no-cache"),
@@ -134,7 +99,7 @@ class Access:
         self._header_users = HeaderUsers(config.auth.header, config, quotas) if config.auth.header else None
         of_tokens = {issuer.header.encode() for issuer in config.auth.jwt if issuer.header}
         self._named = of_tokens - KEY_HEADERS.keys()
-        self._headers = {**dict.fromkeys(self._named, _bare_or_bearer), **KEY_HEADERS}
+        self._headers = {**dict.fromkeys(self._named, bare_or_bearer), **KEY_HEADERS}
         self.has_headers = bool(self._named or config.auth.header)
         """Whether other headers than KEY_HEADERS identify callers."""
         self._has_logins = bool(config.auth.logins)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from secrets import token_hex
 
-from proxy.access.keys import KEY_HEADERS
 from proxy.access.sessions import Session
 from proxy.asgi import AddHeaders, ClientConnection, Header, Scope
 from proxy.calls import Api
+from proxy.key_headers import KEY_HEADERS
 from proxy.telemetry import CallRecord
 from proxy.wire import LIST_HEADERS
 

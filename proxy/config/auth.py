@@ -15,20 +15,13 @@ from proxy.config.addresses import Url, is_loopback, is_url, proxy_url, restrict
 from proxy.config.fields import NotEmpty, Seconds, Settings, at_least_one, check_filled, header_name, one_or_more
 from proxy.config.identities import SEPARATOR
 from proxy.config.secret_files import SecretFile, values_of
+from proxy.key_headers import KEY_HEADERS
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 ALGORITHMS = get_args(Algorithm)
 _MAX_ISSUER = 200
 """Characters. Identities contain the issuer, and records are stored under identities."""
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
-KEY_HEADERS = frozenset(
-    {
-        *("authorization", "x-auth-token", "x-api-key", "api-key", "x-goog-api-key", "ocp-apim-subscription-key"),
-        *("apikey", "x-apikey", "x-api-token", "x-access-token", "x-litellm-api-key", "x-litellm-key"),
-        *("x-portkey-api-key", "helicone-auth", "cf-aig-authorization"),
-    }
-)
-"""The names of `proxy.access.keys.KEY_HEADERS`."""
 _NOT_OF_LOGINS = frozenset({"host", "cookie", "content-length", "content-type", "transfer-encoding", "connection"})
 
 
@@ -42,7 +35,7 @@ def login_header(name: str) -> str:
 def identity_header(name: str) -> str:
     """The name of a header of a login proxy -> in lower case."""
     found = login_header(name)
-    if found in KEY_HEADERS:
+    if found.encode() in KEY_HEADERS:
         raise ValueError(
             "is reserved for API keys, so its value would be rejected as an invalid key; "
             "set the header of the login proxy"

@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.access import Access
-from proxy.access.keys import KEY_HEADERS, MAX_KEY_BYTES, PRIVATE
+from proxy.access.keys import MAX_KEY_BYTES, PRIVATE
 from proxy.errors import InvalidKey
+from proxy.key_headers import KEY_HEADERS
 from tests import fakes
 from tests.fakes import VARY, config_of, digest, holding
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.access.keys import KEY_HEADERS
 from proxy.config.forwarded_headers import header_matcher
+from proxy.key_headers import KEY_HEADERS
 from tests.config.outcomes import PROVIDER, problems_of, provider_of
 
 INVALID = "must be a header name or a pattern, like x-session-id or x-session-*"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 
-from proxy.access.keys import KEY_HEADERS
 from proxy.calls import CALLS, NATIVE_CALLS
 from proxy.dialects import EXTRA_NAMES
 from proxy.errors import ModelNotFound
 from proxy.guards import CONTINUE, REFERENCE_STATE, SELECT_MODELS, SELECT_UPSTREAM
 from proxy.inference.request.headers import split_headers
 from proxy.inference.response.headers import relayed_headers
+from proxy.key_headers import KEY_HEADERS
 from proxy.wire.format import BASE_PATHS
 from proxy.wire.openai import openai_error
 from tests.docs.pages import DOCS, blocks, code, rows, section

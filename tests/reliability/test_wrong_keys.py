@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from proxy.access.keys import KEY_HEADERS
 from proxy.api.request import RequestHead
 from proxy.asgi import Header, RawResponse
+from proxy.key_headers import KEY_HEADERS
 from proxy.server.app import Proxy
 from proxy.server.gate import decide
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from proxy.access.keys import KEY_HEADERS
+from proxy.key_headers import KEY_HEADERS
 from proxy.server.app import Proxy
 from proxy.server.cors import Cors
 from tests.fakes import VARY, FakeClock, FakeFetch, config_of, digest, holding
