@@ -68,14 +68,20 @@ class Process:
 @asynccontextmanager
 async def process(url: str, namespace: str = "prod", **settings: object) -> AsyncIterator[Process]:
     """A process that is running."""
-    process = Process(url, namespace, **settings)
-    running = asyncio.create_task(process.sharing.run())
+    async with running(Process(url, namespace, **settings)) as process:
+        yield process
+
+
+@asynccontextmanager
+async def running(process: Process) -> AsyncIterator[Process]:
+    """Do what a process does by itself. Before, it sends no commands but those of the test."""
+    task = asyncio.create_task(process.sharing.run())
     try:
         await asyncio.sleep(0)
         yield process
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -402,21 +408,22 @@ async def test_a_refused_store_is_used_again_after_it_returns(caplog: pytest.Log
 
 async def test_a_silent_store_costs_200_ms_once(server: ValkeyServer) -> None:
     now = asyncio.get_running_loop().time
-    async with process(server.url) as one:
-        await one.sharing.begin(NAME, 0)
-        server.stop()
-        try:
-            began = now()
+    one = Process(server.url)
+    await one.sharing.begin(NAME, 0)
+    server.stop()
+    try:
+        began = now()
+        assert await one.sharing.get(["id-1"]) == {}
+        first = now() - began
+        assert one.sharing.state.reason == "timed out"
+        began = now()
+        for _ in range(100):
             assert await one.sharing.get(["id-1"]) == {}
-            first = now() - began
-            assert one.sharing.state.reason == "timed out"
-            began = now()
-            for _ in range(100):
-                assert await one.sharing.get(["id-1"]) == {}
-                assert await one.sharing.begin(NAME, 0) is None
-            later = now() - began
-        finally:
-            server.resume()
+            assert await one.sharing.begin(NAME, 0) is None
+        later = now() - began
+    finally:
+        server.resume()
+    async with running(one):
         await one.clock.advance(4.0)
         await until(lambda: one.sharing.state.is_up)
 
@@ -428,14 +435,15 @@ async def test_a_fetch_begins_without_a_late_decision_and_its_lease_is_freed(
     server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxy.sharing.lists._BEGIN_SECONDS", TIMEOUT)  # beyond the pauses of a busy machine
-    async with process(server.url) as one:
-        version = await one.publish(b"models")
-        server.stop()
-        try:
-            assert await one.sharing.begin(NAME, version, force=True) is None
-            assert one.sharing.state.is_up  # the time limit of the command is not over
-        finally:
-            server.resume()
+    one = Process(server.url)
+    version = await one.publish(b"models")
+    server.stop()
+    try:
+        assert await one.sharing.begin(NAME, version, force=True) is None
+        assert one.sharing.state.is_up  # the time limit of the command is not over
+    finally:
+        server.resume()
+    async with running(one):
         await until(lambda: server.client.hmget(KEY, "token") != [b"%d" % version])
         await until(lambda: server.client.hmget(KEY, "until") == [b"0"])
 
