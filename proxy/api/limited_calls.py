@@ -11,7 +11,7 @@ from proxy.errors import ApiError
 from proxy.inference.call import Call
 from proxy.inference.request.token_estimate import tokens_of
 from proxy.inference.response.stream_format import StreamFormat
-from proxy.inference.response.text_counter import TextCounter
+from proxy.inference.response.text_counter import KeptEvents, TextCounter
 from proxy.inference.turns import Turns
 from proxy.limits.admission import Admission
 from proxy.limits.limiter import Limiter
@@ -35,12 +35,14 @@ class LimitedCall(Struct, gc=False):
     """Whether the estimated tokens of the request are counted if the provider reports none."""
     counts_text: bool
     """Whether the text of a stream is counted: tokens are limited, and come from text."""
+    kept: KeptEvents
+    """Of all streams."""
     text: TextCounter | None = None
     """None without a stream."""
 
     def begin_stream(self) -> TextCounter:
         """Return the text counter of the call; all attempts share one."""
-        self.text = self.text or TextCounter()
+        self.text = self.text or TextCounter(self.kept)
         return self.text
 
     def failed(self, error: ApiError) -> None:
@@ -55,6 +57,8 @@ class LimitedCall(Struct, gc=False):
             tokens = record.input_tokens + record.output_tokens
         else:
             tokens = _tokens_of(record, self.admission.tokens if self.costs_input else 0, self.text)
+        if self.text is not None:
+            self.text.close()
         self.limiter.end(self.admission, tokens)
 
 
@@ -64,22 +68,36 @@ class LimitedCalls:
     def __init__(self, limiter: Limiter, turns: Turns) -> None:
         self._limiter = limiter
         self._turns = turns
+        self._kept = KeptEvents()
+
+    def begin_now(self, call: Call, caller: Caller, quota: Quota, stream_format: StreamFormat) -> LimitedCall | None:
+        """Do what `begin` does; None if that takes a wait: for a long body, and with other processes."""
+        limiter, counts_tokens = self._limiter, quota.counts_tokens and call.has_new_tokens
+        if limiter.shared is not None:
+            return None
+        estimate = call.body.estimated_at_once() if counts_tokens else 0
+        if estimate is None:
+            return None
+        admission = limiter.admit_now(quota.calls, caller.identity, estimate)
+        return self._admitted(admission, call, stream_format, counts_tokens)
 
     async def begin(self, call: Call, caller: Caller, quota: Quota, stream_format: StreamFormat) -> LimitedCall:
         """Decide on a call, and return it if it was admitted. `stream_format`: of its path. Raises LimitExceeded."""
         limiter, counts_tokens = self._limiter, quota.counts_tokens and call.has_new_tokens
-        estimate = call.body.estimated_at_once() if counts_tokens else 0
-        if estimate is None:
-            estimate = await self._turns.run(call.body.estimated_tokens())
-        if limiter.shared is None:  # most: a decision without another coroutine
-            admission = limiter.admit_now(quota.calls, caller.identity, estimate)
-        else:
-            admission = await limiter.admit(quota.calls, caller.identity, estimate)
-        lines = stream_format.format.limit_lines(admission, limiter.time)
+        estimate = await self._turns.run(call.body.estimated_tokens()) if counts_tokens else 0
+        admission = await limiter.admit(quota.calls, caller.identity, estimate)
+        return self._admitted(admission, call, stream_format, counts_tokens)
+
+    def _admitted(
+        self, admission: Admission, call: Call, stream_format: StreamFormat, counts_tokens: bool
+    ) -> LimitedCall:
+        """Raises LimitExceeded."""
+        lines = stream_format.format.limit_lines(admission, self._limiter.time)
         if admission.rejection is not None:
             raise refusal(admission.rejection, lines)
         generates = stream_format.generates
-        return LimitedCall(limiter, admission, call.record, lines, generates, counts_tokens and generates)
+        counts_text = counts_tokens and generates
+        return LimitedCall(self._limiter, admission, call.record, lines, generates, counts_text, self._kept)
 
 
 def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> int:
@@ -89,7 +107,9 @@ def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> i
         return 0
     if record.outcome not in _MAY_HAVE_WORKED:
         return reported
-    output = tokens_of(text.characters) if text else 0
+    if record.output_tokens and record.outcome == "ok":
+        return reported
+    output = tokens_of(text.count()) if text else 0
     if reported and record.outcome == "ok":
-        return reported if record.output_tokens else reported + output
+        return reported + output
     return max(reported, estimate + output)

@@ -6,20 +6,22 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.inference.response.event_stream import EventStreamRenamer
 from proxy.inference.response.observer import observer_of
-from proxy.inference.response.text_counter import TextCounter
+from proxy.inference.response.text_counter import MAX_KEPT, KeptEvents, TextCounter
 
 BASE64 = "A" * 1000
 
 
 def counted(*events: Any) -> int:
-    counter = TextCounter()
+    counter = TextCounter(KeptEvents())
     for event in events:
         data = event if isinstance(event, bytes) else msgspec.json.encode(event)
         counter.read_lines(b"data: %b\n\n" % data)
-    return counter.characters
+    return counter.count()
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_reasoning_that_is_sent_in_several_members_is_counted_once(delta: dict[s
     assert counted(chat(content="5", **delta)) == 5
 
 
-COMMAS = "1," * 30_000
+COMMAS = "1," * 150_000
 
 
 @pytest.mark.parametrize(
@@ -157,19 +159,68 @@ def test_half_of_a_surrogate_pair_is_a_character() -> None:
 @pytest.mark.parametrize("size", [1000, 100_000, 10_000_000])
 @pytest.mark.parametrize("text", ["x" * 1_100_000, COMMAS])
 def test_an_event_that_is_not_held_counts_with_all_its_bytes_if_it_can_have_text(text: str, size: int) -> None:
-    counter = TextCounter()
+    counter = TextCounter(KeptEvents())
     stream = EventStreamRenamer("own", "public", observer_of(None, counter))
     long = chat(content=text)
     image = {"type": "response.image_generation_call.partial_image", "partial_image_b64": text}
     events = b"".join(b"data: %b\n\n" % msgspec.json.encode(each) for each in (long, image, chat(content="123")))
     for at in range(0, len(events), size):
         stream.feed(events[at : at + size])
-    assert len(text) + 3 <= counter.characters <= len(text) + 100
+    assert len(text) + 3 <= counter.count() <= len(text) + 100
 
 
 def test_events_are_added() -> None:
     event = {"choices": [{"delta": {"content": "1234"}}]}
     assert counted(event, event, b"[DONE]") == 8
+
+
+def test_an_object_in_several_lines_is_counted() -> None:
+    assert counted(b'{"choices":[{"delta":\ndata: {"content":"1234"}}]}') == 4
+
+
+MEMBERS = st.none() | st.text(max_size=5) | st.integers() | st.lists(st.text(max_size=3), max_size=2)
+DELTAS = st.dictionaries(
+    st.sampled_from(["role", "content", "reasoning_content", "refusal", "tool_calls", "text", "name", "reasoning"]),
+    MEMBERS,
+    max_size=4,
+)
+CHOICES = st.dictionaries(st.sampled_from(["delta", "text", "index", "logprobs"]), MEMBERS | DELTAS, max_size=4)
+EVENTS = st.dictionaries(
+    st.sampled_from(["choices", "id", "delta", "candidates", "done", "message", "response", "usage"]),
+    MEMBERS | DELTAS | st.lists(CHOICES | MEMBERS, max_size=3),
+    max_size=5,
+)
+
+
+@given(EVENTS)
+def test_short_events_count_as_long_ones_do(event: dict[str, Any]) -> None:
+    assert counted(event) == counted({**event, "system_fingerprint": "x" * MAX_KEPT})
+
+
+def event_of(text: str) -> bytes:
+    return b"data: %b\n\n" % msgspec.json.encode({"choices": [{"delta": {"content": text}}]})
+
+
+def test_a_stream_keeps_a_limited_number_of_events_and_counts_the_earlier_ones() -> None:
+    kept = KeptEvents(10 * MAX_KEPT)
+    counter = TextCounter(kept)
+    for number in range(2000):
+        counter.read_lines(event_of(f"{number:0200}"))
+        assert 10 * MAX_KEPT - kept.left <= MAX_KEPT
+    assert 10 * MAX_KEPT - kept.left == MAX_KEPT
+    assert (counter.count(), kept.left) == (2000 * 200, 10 * MAX_KEPT)
+
+
+def test_streams_beyond_the_memory_of_all_are_counted_at_once() -> None:
+    kept = KeptEvents(10_000)
+    first, second = TextCounter(kept), TextCounter(kept)
+    first.read_lines(event_of("1" * 800))
+    left = kept.left
+    second.read_lines(event_of("2" * 500))
+    assert 0 <= left == kept.left < 10_000
+    first.close()
+    assert kept.left == 10_000
+    assert (first.count(), second.count()) == (0, 500)
 
 
 def test_deep_values_end() -> None:
