@@ -195,7 +195,9 @@ class Inference:
         """
         limited: LimitedCall | None = None
         if (quota := caller.quota) is not None:
-            limited = await self._limits.begin(call, caller, quota, stream_format)
+            limited = self._limits.begin_now(call, caller, quota, stream_format)
+            if limited is None:
+                limited = await self._limits.begin(call, caller, quota, stream_format)
         try:
             names_provider = caller.admin or self._server.expose_provider
             watch = head.connection.watch if head.connection else watch_receive(receive)

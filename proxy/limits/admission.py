@@ -109,8 +109,7 @@ class Account(Struct, gc=False):
         now = at.now
         if now >= self.due:
             self._advance(at)
-        requests: Window | None = None
-        balance: Window | None = None
+        requests = balance = None
         fewest = least = maxsize
         for window in self.requests:
             window.used = used = window.used + 1
@@ -120,15 +119,13 @@ class Account(Struct, gc=False):
         for window in self.tokens:
             window.used = used = window.used + tokens
             left = window.limit - used
-            if left <= least or left <= 0:
+            if left <= least:
                 balance, least = window, left
-            if left + tokens <= 0:
-                fewest = -1
         for calls in self.calls:
             calls.used = used = calls.used + 1
             if used > calls.limit:
                 fewest = -1
-        if fewest < 0:
+        if fewest < 0 or least + tokens <= 0:
             return self._reject(at, tokens)
         for sliding in self.sliding_requests:
             if now < sliding.slot_ends_at:  # as `record`, for an amount that fits
@@ -138,14 +135,11 @@ class Account(Struct, gc=False):
         if tokens:
             for sliding in self.sliding_tokens:
                 sliding.record(tokens, at)
-        if requests is not None and fewest:
-            requests_left: Remaining | None = (requests.limit, fewest, requests.unused_at - now)
-        else:
-            requests_left = _remaining(requests, fewest, at)
-        if balance is not None and tokens and least > 0:
-            tokens_left: Remaining | None = (balance.limit, least, balance.unused_at - now)
-        else:
-            tokens_left = _remaining(balance, least, at)
+        if not fewest or least <= 0 or (not tokens and balance is not None):
+            return Admission(tokens, now, _tightest(self.requests, at), _tightest(self.tokens, at), None, self)
+        # As `_tightest`, if something is left of all limits.
+        requests_left = None if requests is None else (requests.limit, fewest, requests.unused_at - now)
+        tokens_left = None if balance is None else (balance.limit, least, balance.unused_at - now)
         return Admission(tokens, now, requests_left, tokens_left, None, self)
 
     def end(self, at: Moment, tokens: int, since: float) -> None:
@@ -161,14 +155,15 @@ class Account(Struct, gc=False):
         now = at.now
         if now >= self.due:
             self._advance(at)
-        for window in self.tokens:
-            if tokens > 0:
-                window.used += tokens
-            elif not window.has_forgotten(now - since, at):
-                window.add(tokens, at, since)
         if tokens > 0:
+            for window in self.tokens:
+                window.used += tokens
             for sliding in self.sliding_tokens:
                 sliding.record(tokens, at)
+            return
+        for window in self.tokens:
+            if not window.has_forgotten(now - since, at):
+                window.add(tokens, at, since)
 
     def _reject(self, at: Moment, tokens: int) -> Admission:
         for calls in self.calls:

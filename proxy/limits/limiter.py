@@ -98,7 +98,10 @@ class Limiter:
     def admit_now(self, rules: Sequence[Rule], identity: str, tokens: int = 0) -> Admission:
         """Decide without other processes: only if there is no `shared`."""
         state = self.state
-        at = state.now()
+        at = state.at
+        at.now = now = self._monotonic()  # as `state.now`, without another call
+        if now >= at.due:
+            state.update(now)
         account = state.accounts.get(identity)
         if account is None or account.rules is not rules:
             account = state.open(rules, identity)
@@ -133,21 +136,30 @@ class Limiter:
 
     def end(self, admission: Admission, tokens: int) -> None:
         """Count the end of an admitted call. `tokens`: its input and output, as far as they are known."""
-        state, account, more = self.state, admission.account, tokens - admission.tokens
-        if account is not None:
-            at = state.now()  # which drops scopes
-            if account.scope.is_dropped:
-                account = state.account(account.rules, account.caller)
-            elif admission.since <= state.renewed_at:
-                account.due = -math.inf
-            account.end(at, more, admission.since)
-            if more and state.changed is not None:
-                state.changed.update(account.scopes)
-        elif self.shared and (claimed := admission.claimed):
-            changes = state.changes_at_end(claimed, admission.since, more)
+        account = admission.account
+        if account is None:
+            self._end_together(admission, tokens - admission.tokens)
+            return
+        state = self.state
+        at = state.at
+        at.now = now = self._monotonic()
+        if now >= at.due:
+            state.update(now)  # which drops scopes
+        if account.scope.is_dropped:
+            account = state.account(account.rules, account.caller)
+        elif admission.since <= state.renewed_at:
+            account.due = -math.inf
+        account.end(at, tokens - admission.tokens, admission.since)
+        if state.changed is not None and tokens != admission.tokens:
+            state.changed.update(account.scopes)
+
+    def _end_together(self, admission: Admission, more: int) -> None:
+        """Count the end of a call that other processes count, too. `more`: tokens, in addition to its estimate."""
+        if self.shared and (claimed := admission.claimed):
+            changes = self.state.changes_at_end(claimed, admission.since, more)
             if changes:
                 self.shared.report([each.with_since(claimed.at) if each.since else each for each in changes])
-                state.apply(changes, claimed.factor)
+                self.state.apply(changes, claimed.factor)
 
     async def statuses(self, quota: Quota | None, identity: str) -> list[Status]:
         """Return the limits of a caller, and what remains. Nothing is used.

@@ -13,7 +13,7 @@ from proxy.limits.calendar import Moment
 EXACT = 128
 """Up to this limit a sliding window keeps the time of each request."""
 SLOTS = 64
-"""Above it, requests within this part of the window are kept as one, with the time of the last of them."""
+"""Above it, requests within this part of the window are kept as one, with the time of the last."""
 
 
 class SlidingWindow(Struct, gc=False):
@@ -92,14 +92,17 @@ class SlidingWindow(Struct, gc=False):
 
     def begin_entry(self, amount: int, now: float) -> None:
         """Begin an entry with an amount that was added to `used`, and fits in the window."""
-        self._update_newest(self.used - self.debt - amount)
-        self.unused_at = expiry = now + self.seconds
-        if not self._entries:
+        entries, in_window = self._entries, self.used - self.debt
+        if in_window - amount != self._counted:
+            self._update_newest(in_window - amount)
+        expiry = now + self.seconds
+        if not entries:
             self.due = expiry
+        entries.extend((expiry, amount))
+        self.unused_at, self._counted = expiry, in_window
         if self.limit > EXACT:
             slot = self.seconds / SLOTS
             self.slot_ends_at = (now // slot + 1) * slot
-        self._entries.extend((expiry, 0))
 
     def _update_newest(self, in_window: int) -> None:
         if self._entries:

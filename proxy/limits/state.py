@@ -126,11 +126,11 @@ class LimitState:
         at, monotonic = self.at, self._monotonic
         at.now = now = monotonic()
         if now >= at.due:
-            self._update(now)
+            self.update(now)
         return at
 
-    def _update(self, now: float) -> None:
-        """Read the clock of the system, and drop scopes whose limits are unused: only here, before any is used."""
+    def update(self, now: float) -> None:
+        """Do what is due: read the clock of the system, and drop unused scopes: only here, before any is used."""
         periods = self.at.periods
         self.at.set(now, self._time())
         if self.at.periods is not periods:
