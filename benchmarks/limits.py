@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from statistics import median, stdev
 
 import aiohttp
 import msgspec
@@ -25,7 +26,6 @@ from benchmarks.harness import (
     pin,
     process,
     python,
-    ratio,
     table,
     tool,
     verdict,
@@ -41,10 +41,26 @@ KEYS, CALLERS = 10_000, 1_000
 """Of each kind; and how many of them make calls, so that each one calls several times."""
 CONNECTIONS = 32
 GOAL = 1.1
-SERVERS, ROUNDS, SECONDS = 6, 10, 0.6
+SERVERS, ROUNDS, SECONDS = 6, 8, 0.6
 """Servers one after another, and rounds of each: two processes of one program differ by 1 to 2 %, two rounds by 5 %."""
 LIMITS = "requests: [600/m, 10k/d], tokens: 2M/d, concurrent: 20"
-LIST_LIMITS = f"{LIMITS}, list_requests: 1M/h"
+KINDS = {
+    "without limits": "",
+    "with one limit": "requests: 600/m",
+    "with two limits": "requests: 600/m, tokens: 2M/d",
+    "with four limits": LIMITS,
+    "with limits of lists": f"{LIMITS}, list_requests: 1M/h",
+}
+"""The limits of each kind of key."""
+CALLED = ("without limits", "with four limits")
+COMPARED: dict[str, tuple[str, Sequence[str]]] = {
+    "lists": ("", ("without limits", "with four limits", "with limits of lists")),
+    "calls": ("json", ("without limits", "with one limit", "with two limits", "with four limits")),
+    "calls with OpenAI's headers": ("openai", CALLED),
+    "streams": ("sse", CALLED),
+    "paced streams without usage": ("bare", CALLED),
+}
+"""Requests, with the path of the provider that is called, which is also the model; and the kinds of keys."""
 
 LIMIT, CLIENTS, CALLS = 100, 32, 8
 """Calls per minute; clients at the same time, and calls of each."""
@@ -58,7 +74,7 @@ def main() -> None:
     parts = parser.parse_args().parts
     begin("Limits of callers")
     if "cost" in parts:
-        head = ["", "requests/s", "CPU us", "p50 ms", "p99 ms", "CPU / without", "goal", "met"]
+        head = ["", "requests/s", "CPU us", "p50 ms", "p99 ms", "CPU / without", "error", "goal", "met"]
         print(table(head, _costs()), flush=True)
     pin(LOAD_CORE)
     if "exact" in parts:
@@ -77,42 +93,46 @@ def _entry(name: str, key: str, more: str) -> str:
 
 
 def _costs() -> list[list[str]]:
-    """Lists and calls of 10,000 keys in rotation: without limits, with limits of calls, and of lists, too.
+    """Lists of 10,000 keys of each kind in rotation, and calls of 1,000 of them.
 
     Each server has keys of all kinds: only rounds of the same server are compared.
     """
-    kinds = {"without limits": "", "with limits": LIMITS, "with limits of lists": LIST_LIMITS}
     rounds: dict[str, list[Round]] = {}
     with ExitStack() as stack:
         where = Path(stack.enter_context(folder()))
         port = free_port()
         provider = stack.enter_context(process(python("-m", "tests.providers.bulk_calls", str(port)), LOAD_CORE))
         wait_for(port, provider)
-        body = where / "body"
-        body.write_bytes(call_body("m", streamed=False))
         for _ in range(SERVERS):
             with ExitStack() as running:
-                _measure(_with_keys(running, where, port, kinds), where, body, kinds, rounds)
+                server = _with_keys(running, where, port, KINDS)
+                for what, (model, kinds) in COMPARED.items():
+                    _measure(server, where, what, model, kinds, rounds)
     return [_cost(name, runs, rounds[f"{name.partition(',')[0]}, without limits"]) for name, runs in rounds.items()]
 
 
-def _measure(server: Server, where: Path, body: Path, kinds: Iterable[str], rounds: dict[str, list[Round]]) -> None:
-    """Add the rounds of one server. The first ones warm it up."""
-    for what, path, content in (("lists", "/v1/models", None), ("calls", "/v1/chat/completions", body)):
-        compared = [kind for kind in kinds if content is None or "lists" not in kind]
-        for turn in range(ROUNDS + 1):
-            for kind in compared:
-                keys = where / "keys"
-                keys.write_text("".join(f"{_key(kind, n)}\n" for n in range(CALLERS if content else KEYS)))
-                run = measured(
-                    server.pid,
-                    server.url(path),
-                    connections=CONNECTIONS,
-                    seconds=SECONDS,
-                    keys=keys,
-                    body=content,
-                )
-                rounds.setdefault(f"{what}, {kind}", []).extend([run] if turn else [])
+def _measure(
+    server: Server, where: Path, what: str, model: str, kinds: Sequence[str], rounds: dict[str, list[Round]]
+) -> None:
+    """Add the rounds of one server. The first ones warm it up. Each kind is the first one in turn.
+
+    `model`: of calls, "" for lists.
+    """
+    body, keys = where / "body", where / "keys"
+    body.write_bytes(call_body(model, streamed=model in ("sse", "bare")))
+    for turn in range(ROUNDS + 1):
+        first = turn % len(kinds)
+        for kind in (*kinds[first:], *kinds[:first]):
+            keys.write_text("".join(f"{_key(kind, number)}\n" for number in range(CALLERS if model else KEYS)))
+            run = measured(
+                server.pid,
+                server.url("/v1/chat/completions" if model else "/v1/models"),
+                connections=CONNECTIONS,
+                seconds=SECONDS,
+                keys=keys,
+                body=body if model else None,
+            )
+            rounds.setdefault(f"{what}, {kind}", []).extend([run] if turn else [])
 
 
 def _group(kind: str) -> str:
@@ -128,25 +148,30 @@ def _with_keys(stack: ExitStack, where: Path, port: int, kinds: Mapping[str, str
     groups = "".join(f"  {_group(kind)}: {{models: ['*'], limits: {{{limits}}}}}\n" for kind, limits in kinds.items())
     entries = "\n".join(
         _entry(f"{_group(kind)}-{number}", _key(kind, number), f"group: {_group(kind)}")
-        for kind in kinds
         for number in range(KEYS)
+        for kind in kinds
+        if number < CALLERS or kind in COMPARED["lists"][1]
     )
-    models = ", ".join(["m", *(f"m{number}" for number in range(60))])
-    line = (
-        f"  - {{name: a, kind: static, models: [{models}], max_in_flight: 10000, "
-        f"call: {{base_url: 'http://127.0.0.1:{port}/json'}}}}"
-    )
-    server = stack.enter_context(ours(where, config_text([line], f"groups:\n{groups}keys:\n{entries}")))
-    wait_until_listed(server, 61, {"Authorization": f"Bearer {_key('without limits', 0)}"})
+    others = ", ".join(f"m{number}" for number in range(60))
+    lines = [
+        f"  - {{name: {model}, kind: static, models: [{model}, {others}], max_in_flight: 10000, "
+        f"call: {{base_url: 'http://127.0.0.1:{port}/{model}'}}}}"
+        for model, _ in COMPARED.values()
+        if model
+    ]
+    server = stack.enter_context(ours(where, config_text(lines, f"groups:\n{groups}keys:\n{entries}")))
+    wait_until_listed(server, 64, {"Authorization": f"Bearer {_key('without limits', 0)}"})
     return server
 
 
 def _cost(name: str, rounds: Sequence[Round], without: Sequence[Round]) -> list[str]:
     result = medians(rounds)
-    share = ratio([run.cpu_us for run in rounds], [run.cpu_us for run in without])
+    shares = [run.cpu_us / other.cpu_us for run, other in zip(rounds, without, strict=True)]
+    share, error = median(shares), stdev(shares) / len(shares) ** 0.5
     numbers = (f"{result.per_second:,.0f}", f"{result.cpu_us:.1f}", f"{result.p50:.2f}", f"{result.p99:.2f}")
     has_goal = not (name.startswith("lists") and "of lists" in name)  # these are counted themselves
-    return [name, *numbers, f"{share:.3f}", *((f"<= {GOAL}", verdict(share <= GOAL)) if has_goal else ("", ""))]
+    goal = (f"<= {GOAL}", verdict(share <= GOAL)) if has_goal else ("", "")
+    return [name, *numbers, f"{share:.3f}", f"{error:.3f}", *goal]
 
 
 # -- exactness over several processes ------------------------------------------------------------------------------

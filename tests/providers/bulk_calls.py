@@ -1,7 +1,8 @@
 """A fast provider of calls in a separate process: `python -m tests.providers.bulk_calls PORT`.
 
-`/json/...` returns a JSON object of 1 KB, `/sse/...` a stream of 200 events, each written separately, and `/paced/...`
-one of 50 events at intervals of 10 ms. It parses only the path, to use as little CPU as possible.
+`/json/...` returns a JSON object of 1 KB, `/openai/...` the same with the headers of OpenAI's API, `/sse/...` a stream
+of 200 events, each written separately, `/paced/...` one of 50 events at intervals of 10 ms, and `/bare/...` the same
+without usage. It parses only the path, to use as little CPU as possible.
 """
 
 from __future__ import annotations
@@ -22,6 +23,22 @@ MODELS = {"json": f"{MAKERS[0]}/model-0-0", "sse": f"{MAKERS[1]}/model-1-0"}
 EVENTS, PACED_EVENTS = 200, 50
 INTERVAL = 0.01
 """Seconds between two events of a paced stream, as models generate them."""
+_HEADERS = b"""Date: Mon, 30 Nov 2026 00:00:00 GMT
+openai-organization: an-organization
+openai-processing-ms: 512
+openai-project: proj_0123456789abcdef
+openai-version: 2020-10-01
+x-ratelimit-limit-requests: 10000
+x-ratelimit-limit-tokens: 2000000
+x-ratelimit-remaining-requests: 9999
+x-ratelimit-remaining-tokens: 1999800
+x-ratelimit-reset-requests: 6ms
+x-ratelimit-reset-tokens: 6ms
+x-request-id: req_0123456789abcdef0123456789abcdef
+strict-transport-security: max-age=31536000; includeSubDomains; preload
+x-content-type-options: nosniff
+"""
+"""As OpenAI's API sends them."""
 _USAGE = {"prompt_tokens": 160, "completion_tokens": 199, "total_tokens": 359}
 
 
@@ -61,13 +78,13 @@ class Connection(asyncio.Protocol):
     """One connection with sequential calls."""
 
     _BODY = completion_body()
-    _RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
-        len(_BODY),
-        _BODY,
-    )
+    _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(_BODY)
+    _RESPONSE = b"%b\r\n%b" % (_HEAD, _BODY)
+    _OF_OPENAI = b"%b%b\r\n%b" % (_HEAD, _HEADERS.replace(b"\n", b"\r\n"), _BODY)
     _STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     _CHUNKS = (*(b"%x\r\n%b\r\n" % (len(event), event) for event in events()), b"0\r\n\r\n")
     _PACED = _CHUNKS[-PACED_EVENTS - 1 :]
+    _WITHOUT_USAGE = (*_PACED[:-3], *_PACED[-2:])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -81,12 +98,13 @@ class Connection(asyncio.Protocol):
         if length is None or len(body) < int(length[1]):
             return
         self._received = b""
-        if head.startswith(b"POST /json"):
-            self._transport.write(self._RESPONSE)
+        if head.startswith((b"POST /json", b"POST /openai")):
+            self._transport.write(self._RESPONSE if head.startswith(b"POST /json") else self._OF_OPENAI)
             return
         self._transport.write(self._STREAM_HEAD)
-        self._is_paced = head.startswith(b"POST /paced")
-        self._chunks = iter(self._PACED if self._is_paced else self._CHUNKS)
+        self._is_paced = not head.startswith(b"POST /sse")
+        paced = self._PACED if head.startswith(b"POST /paced") else self._WITHOUT_USAGE
+        self._chunks = iter(paced if self._is_paced else self._CHUNKS)
         self._loop.call_soon(self._next)
 
     def _next(self) -> None:
