@@ -215,7 +215,8 @@ class _LineRenamer:
     """Renames the model in whole lines of an event stream.
 
     Nearly all events of a stream begin with the same bytes, up to the end of `model`: in later events these are
-    replaced without decoding. They cannot occur within a string, because they contain unescaped quotes.
+    replaced without decoding; or kept, if it is another model, such as one with a date. They cannot occur within a
+    string, because they contain unescaped quotes.
     """
 
     def __init__(self, own_id: str | None, public_id: str, fields: ResponseFields) -> None:
@@ -245,6 +246,8 @@ class _LineRenamer:
         for event in event_objects(lines):
             span = model_span(event.text, event.members, self._own_id, WRAPPERS, self._model)
             if span is None:
+                if event.line is not None and (other := event.members.get(self._model)):
+                    self._prefix = self._renamed_prefix = lines[event.line : event.start + other[1]]
                 continue
             start, end = event.start + span[0], event.start + span[1]
             out += (lines[sent:start], self._public_id)

@@ -156,6 +156,16 @@ def test_a_known_prefix_does_not_hide_other_models() -> None:
     assert events.feed(again) == again.replace(b'"gpt-4o"', b'"openai/gpt-4o"')
 
 
+def test_another_model_stays_and_does_not_hide_the_own_one() -> None:
+    events = EventStreamRenamer(OWN, PUBLIC)
+    start = '{"id":"chatcmpl-1","model":"gpt-4o-2024-08-06"'
+    other, both = event(start + "}"), event(start + ',"message":{"model":"gpt-4o"}}')
+    chunks = [other, other + event(chunk("a")), both, other + both, event(chunk("b")), other]
+
+    renamed = b"".join(map(events.feed, chunks))
+    assert renamed == b"".join(chunks).replace(b'"gpt-4o"', b'"openai/gpt-4o"')
+
+
 def test_a_chunk_without_a_rename_is_returned_itself() -> None:
     piece = event(chunk(""))
 
