@@ -52,14 +52,29 @@ class LimitedCall(Struct, gc=False):
         self.costs_input = False
 
     def end(self) -> None:
-        record = self.record
+        tokens = self.admission.tokens
+        try:
+            tokens = self._tokens()
+        finally:  # a call that did not end would count as one in progress forever
+            if self.text is not None:
+                self.text.close()
+            self.limiter.end(self.admission, tokens)
+
+    def _tokens(self) -> int:
+        """Return the tokens of the call: those that its provider reported, or what can be estimated."""
+        record, text = self.record, self.text
+        reported = record.input_tokens + record.output_tokens
         if record.output_tokens and record.outcome == "ok":  # true for most
-            tokens = record.input_tokens + record.output_tokens
-        else:
-            tokens = _tokens_of(record, self.admission.tokens if self.costs_input else 0, self.text)
-        if self.text is not None:
-            self.text.close()
-        self.limiter.end(self.admission, tokens)
+            return reported
+        if not record.attempts:  # such as a client that disconnected while its call was queued
+            return 0
+        if record.outcome not in _MAY_HAVE_WORKED:
+            return reported
+        output = tokens_of(text.count()) if text else 0
+        if reported and record.outcome == "ok":
+            return reported + output
+        estimate = self.admission.tokens if self.costs_input else 0
+        return max(reported, estimate + output)
 
 
 class LimitedCalls:
@@ -98,18 +113,3 @@ class LimitedCalls:
         generates = stream_format.generates
         counts_text = counts_tokens and generates
         return LimitedCall(self._limiter, admission, call.record, lines, generates, counts_text, self._kept)
-
-
-def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> int:
-    """Return the tokens of a call that has ended: those that its provider reported, or what can be estimated."""
-    reported = record.input_tokens + record.output_tokens
-    if not record.attempts:  # such as a client that disconnected while its call was queued
-        return 0
-    if record.outcome not in _MAY_HAVE_WORKED:
-        return reported
-    if record.output_tokens and record.outcome == "ok":
-        return reported
-    output = tokens_of(text.count()) if text else 0
-    if reported and record.outcome == "ok":
-        return reported + output
-    return max(reported, estimate + output)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from proxy.inference.response.text_counter import TextCounter
 from tests.api.test_limits import ALICE, CHAT, CONFIG, MESSAGES, call, limit_headers, limited
 from tests.fakes import FakeClock, FakeFetch
 from tests.inference.test_held_streams import COMMENT, Late
@@ -119,3 +120,15 @@ async def test_a_message_without_its_last_usage_costs_its_text(
     async with limited(TOKENS, clock, fetch, script) as (served, _):
         await call(served, path=MESSAGES, stream=True)
         assert await used_tokens(served) == used
+
+
+async def test_a_stream_that_cannot_be_counted_is_not_in_progress_forever(
+    clock: FakeClock, fetch: FakeFetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(counter: TextCounter) -> int:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(TextCounter, "count", fails)
+    async with limited(TOKENS, clock, fetch, streams(chunk_event("m", "text"), DONE)) as (served, _):
+        await call(served, stream=True)
+        assert await used_tokens(served) == 2
