@@ -21,9 +21,9 @@ from proxy.inference.response.events import event_objects
 _OBJECTS = re.compile(rb"^(?:\xef\xbb\xbf)?(?:data:)?[ \t]*(\{.*)", re.MULTILINE)
 """Matches a line with an object, or with its beginning."""
 MAX_KEPT = 256 * 1024
-"""Bytes of one stream that are kept; earlier ones are counted, because reading the rest must not take long."""
+"""Size of what is kept of one stream; earlier events are counted, because reading the rest must not take long."""
 ALL_KEPT = 16 * 1024**2
-"""Bytes of all streams that are kept. Beyond them, a stream is counted while it is relayed."""
+"""The same of all streams. Beyond it, a stream is counted while it is relayed."""
 _MAX_DEPTH = 20
 _NOT_TEXT = frozenset(
     {
@@ -54,6 +54,8 @@ Does not match in a string: its quotes are escaped.
 """
 
 _STEP = 8 * 1024  # bytes
+_OF_OBJECT = 64
+"""Bytes that each object counts for, in addition to its own: many tiny ones take more memory, and longer to read."""
 
 
 class _Delta(Struct, gc=False, forbid_unknown_fields=True):
@@ -106,7 +108,7 @@ class TextCounter:
     def read_lines(self, lines: bytes) -> None:
         """Take whole lines of a stream, in which every object is whole."""
         self._kept.append(lines)
-        self._room -= len(lines)
+        self._room -= _size_of(lines)
         if self._room < 0:
             self._make_room()
 
@@ -137,7 +139,7 @@ class TextCounter:
                 self._room += _STEP
             else:
                 lines = self._kept.popleft()
-                self._room += len(lines)
+                self._room += _size_of(lines)
                 self._count(lines)
 
     def _count(self, lines: bytes) -> None:
@@ -155,6 +157,10 @@ class TextCounter:
                 self.read_long(event.text, len(event.text))
             else:
                 self._characters += length
+
+
+def _size_of(lines: bytes) -> int:
+    return len(lines) + _OF_OBJECT * (1 + lines.count(b"{"))
 
 
 def _length_of_object(text: bytes) -> int | None:

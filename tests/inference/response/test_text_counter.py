@@ -211,6 +211,16 @@ def test_a_stream_keeps_a_limited_number_of_events_and_counts_the_earlier_ones()
     assert (counter.count(), kept.left) == (2000 * 200, 10 * MAX_KEPT)
 
 
+def test_tiny_objects_are_kept_in_small_numbers() -> None:
+    kept = KeptEvents()
+    counter = TextCounter(kept)
+    for _ in range(5000):
+        counter.read_lines(b"{}\n" * 100)
+    assert len(b"".join(counter._kept)) <= 3 * MAX_KEPT / 64
+    counter.close()
+    assert kept.left == KeptEvents().left
+
+
 def test_streams_beyond_the_memory_of_all_are_counted_at_once() -> None:
     kept = KeptEvents(10_000)
     first, second = TextCounter(kept), TextCounter(kept)
