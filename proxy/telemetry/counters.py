@@ -74,13 +74,13 @@ class Counters(Observer):
     # -- events --------------------------------------------------------------------------------------------------------
 
     def requests_ended(self, requests: Sequence[EndedRequest]) -> None:
-        by_labels: dict[tuple[str, str, int, str], list[float]] = {}
+        durations: dict[Histogram, list[float]] = {}
         for labels, seconds in requests:
-            by_labels.setdefault(labels, []).append(seconds)
-        for labels, durations in by_labels.items():
             row = self._requests.get(labels) or self._requests_of(*labels)
-            row.count += len(durations)
-            row.seconds.observe_all(durations)
+            row.count += 1
+            durations.setdefault(row.seconds, []).append(seconds)
+        for histogram, observed in durations.items():
+            histogram.observe_all(observed)
 
     def calls_ended(self, groups: Sequence[CallGroup]) -> None:
         by_provider: dict[str, list[CallGroup]] = {}
@@ -139,11 +139,12 @@ class Counters(Observer):
     def _requests_of(self, route: str, method: str, status: int, key: str) -> RequestRow:
         """The row of a request; a new one, or one that several share."""
         labels = (route, method if method in METHODS else OTHER, status, self._key(key))
-        if labels not in self._requests and len(self._requests) >= MAX_REQUESTS:
+        row = self._requests.get(labels)
+        if row is None and len(self._requests) >= MAX_REQUESTS:
             labels = (*labels[:3], OTHER)
             if labels not in self._requests and len(self._requests) >= MAX_REQUESTS + _REST:
                 labels = (OTHER, OTHER, 0, OTHER)
-        row = self._requests.get(labels)
+            row = self._requests.get(labels)
         if row is None:
             seconds = self._request_seconds.setdefault(labels[0], Histogram(REQUEST_BOUNDS))
             row = self._requests[labels] = RequestRow(seconds)
@@ -153,9 +154,11 @@ class Counters(Observer):
         """The row of calls, with its outcome."""
         key = self._key(group.key)
         row = self._calls.get((key, group.provider))
+        if row is not None and group.outcome in row.outcomes:  # true for most calls of further keys
+            return row
         if row is None and len(self._calls) >= MAX_PAIRS:
             key = OTHER
-        if (row is None or group.outcome not in row.outcomes) and self._outcomes >= MAX_OUTCOMES:
+        if self._outcomes >= MAX_OUTCOMES:
             key = OTHER
         row = self._calls.get((key, group.provider))
         if row is None:

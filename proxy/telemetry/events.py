@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -124,7 +125,8 @@ class CallRecord(Struct):
             self.outcome = "rejected" if error.status < 500 else "failed"
 
 
-class CallGroup(NamedTuple):
+@dataclass(slots=True)
+class CallGroup:
     """Ended calls with the same labels: a few sums for many calls."""
 
     key: str
@@ -133,36 +135,31 @@ class CallGroup(NamedTuple):
     outcome: CallOutcome
     is_known: bool
     """These are the fields of each `CallRecord`."""
-    calls: int
-    failovers: int
-    input_tokens: int
-    output_tokens: int
-    seconds: Sequence[float]
-    first_bytes: Sequence[float]
+    calls: int = 0
+    failovers: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: list[float] = field(default_factory=list)
+    first_bytes: list[float] = field(default_factory=list)
     """Of the calls that have one."""
 
 
 def grouped(calls: Iterable[CallRecord]) -> Sequence[CallGroup]:
     """Group ended calls by their labels."""
-    groups: dict[tuple[str, str, str, CallOutcome, bool], list[CallRecord]] = {}
+    groups: dict[tuple[str, str, str, CallOutcome, bool], CallGroup] = {}
     for call in calls:
         labels = (call.key, call.model, call.provider, call.outcome, call.is_known)
-        if group := groups.get(labels):
-            group.append(call)
-        else:
-            groups[labels] = [call]
-    return [
-        CallGroup(
-            *labels,
-            len(group),
-            sum([call.failovers for call in group]),
-            sum([call.input_tokens for call in group]),
-            sum([call.output_tokens for call in group]),
-            [call.seconds for call in group],
-            [call.first_byte for call in group if call.first_byte is not None],
-        )
-        for labels, group in groups.items()
-    ]
+        group = groups.get(labels)
+        if group is None:
+            group = groups[labels] = CallGroup(*labels)
+        group.calls += 1
+        group.failovers += call.failovers
+        group.input_tokens += call.input_tokens
+        group.output_tokens += call.output_tokens
+        group.seconds.append(call.seconds)
+        if call.first_byte is not None:
+            group.first_bytes.append(call.first_byte)
+    return [*groups.values()]
 
 
 class Request(Protocol):

@@ -111,6 +111,7 @@ class RecentCalls(Observer):
     def calls_ended(self, groups: Sequence[CallGroup]) -> None:
         self.begin_minute()
         keys, providers = self._open.keys, self._open.providers
+        first_bytes: dict[str, list[float]] = {}
         for group in groups:
             key = keys.get(group.key) or self._key(group.key)
             key.calls += group.calls
@@ -125,8 +126,11 @@ class RecentCalls(Observer):
                 provider.calls += group.calls
                 if group.outcome in _OF_PROVIDER:
                     provider.errors += group.calls
-                for place, calls in Counter(map(_place, group.first_bytes)).items():
-                    provider.first_bytes[place] = provider.first_bytes.get(place, 0) + calls
+                first_bytes.setdefault(name, []).extend(group.first_bytes)
+        for name, seconds in first_bytes.items():
+            counts = (providers.get(name) or self._provider(name)).first_bytes
+            for place, calls in Counter(map(_place, seconds)).items():
+                counts[place] = counts.get(place, 0) + calls
 
     def begin_minute(self) -> None:
         """Begin another minute if it is time. Call it about every second: attempts are assigned to the minute."""
