@@ -52,22 +52,23 @@ class LimitedCall(Struct, gc=False):
         self.costs_input = False
 
     def end(self) -> None:
-        tokens = self.admission.tokens
+        record, tokens = self.record, self.admission.tokens
         try:
-            tokens = self._tokens()
+            if record.output_tokens and record.outcome == "ok":  # true for most
+                tokens = record.input_tokens + record.output_tokens
+            else:
+                tokens = self._estimated()
         finally:  # a call that did not end would count as one in progress forever
             if self.text is not None:
                 self.text.close()
             self.limiter.end(self.admission, tokens)
 
-    def _tokens(self) -> int:
-        """Return the tokens of the call: those that its provider reported, or what can be estimated."""
+    def _estimated(self) -> int:
+        """Return the tokens of a call that has failed, or whose provider did not report those of its output."""
         record, text = self.record, self.text
-        reported = record.input_tokens + record.output_tokens
-        if record.output_tokens and record.outcome == "ok":  # true for most
-            return reported
         if not record.attempts:  # such as a client that disconnected while its call was queued
             return 0
+        reported = record.input_tokens + record.output_tokens
         if record.outcome not in _MAY_HAVE_WORKED:
             return reported
         output = tokens_of(text.count()) if text else 0
@@ -86,7 +87,7 @@ class LimitedCalls:
         self._kept = KeptEvents()
 
     def begin_now(self, call: Call, caller: Caller, quota: Quota, stream_format: StreamFormat) -> LimitedCall | None:
-        """Do what `begin` does; None if that takes a wait: for a long body, and with other processes."""
+        """Do what `begin` does, or return None if it has to wait: for a long body, or for other processes."""
         limiter, counts_tokens = self._limiter, quota.counts_tokens and call.has_new_tokens
         if limiter.shared is not None:
             return None
