@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from statistics import median, stdev
@@ -86,8 +86,8 @@ def main() -> None:
         print("\n" + table(head, asyncio.run(_fairness())), flush=True)
 
 
-def _entry(name: str, key: str, more: str) -> str:
-    return f"  - {{name: {name}, hash: 'sha256:{hashlib.sha256(key.encode()).hexdigest()}', {more}}}"
+def _entry(name: str, secret: str, more: str) -> str:
+    return f"  - {{name: {name}, hash: 'sha256:{hashlib.sha256(secret.encode()).hexdigest()}', {more}}}"
 
 
 # -- the cost with 10,000 keys -------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def _costs() -> list[list[str]]:
         wait_for(port, provider)
         for _ in range(SERVERS):
             with ExitStack() as running:
-                server = _with_keys(running, where, port, KINDS)
+                server = with_keys(running, where, port, KINDS, _numbers)
                 for what, (model, kinds) in COMPARED.items():
                     _measure(server, where, what, model, kinds, rounds)
     return [_cost(name, runs, rounds[f"{name.partition(',')[0]}, without limits"]) for name, runs in rounds.items()]
@@ -125,7 +125,7 @@ def _measure(
         first = turn % len(kinds)
         for kind in (*kinds[first:], *kinds[:first]):
             numbers = range(KEYS - CALLERS if model else 0, KEYS)
-            keys.write_text("".join(f"{_key(kind, number)}\n" for number in numbers))
+            keys.write_text("".join(f"{key(kind, number)}\n" for number in numbers))
             run = measured(
                 server.pid,
                 server.url("/v1/chat/completions" if model else "/v1/models"),
@@ -141,18 +141,31 @@ def _group(kind: str) -> str:
     return kind.replace(" ", "-")
 
 
-def _key(kind: str, number: int) -> str:
+def key(kind: str, number: int) -> str:
     return f"mp-benchmark-{_group(kind)}-{number:020d}"
 
 
-def _with_keys(stack: ExitStack, where: Path, port: int, kinds: Mapping[str, str]) -> Server:
-    """`kinds`: the limits of KEYS keys each, "" for none."""
+def _numbers(kind: str) -> range:
+    return range(0 if kind in COMPARED["lists"][1] else KEYS - CALLERS, KEYS)
+
+
+def with_keys(
+    stack: ExitStack,
+    where: Path,
+    port: int,
+    kinds: Mapping[str, str],
+    numbers: Callable[[str], range],
+    tool: Sequence[str] = (),
+) -> Server:
+    """Run the proxy with keys of all kinds. `kinds`: their limits, "" for none; `numbers`: of the keys of a kind.
+
+    `port`: of the provider; `tool`: a command that runs the proxy.
+    """
     groups = "".join(f"  {_group(kind)}: {{models: ['*'], limits: {{{limits}}}}}\n" for kind, limits in kinds.items())
     entries = "\n".join(
-        _entry(f"{_group(kind)}-{number}", _key(kind, number), f"group: {_group(kind)}")
-        for number in range(KEYS)
+        _entry(f"{_group(kind)}-{number}", key(kind, number), f"group: {_group(kind)}")
         for kind in kinds
-        if number >= KEYS - CALLERS or kind in COMPARED["lists"][1]
+        for number in numbers(kind)
     )
     others = ", ".join(f"m{number}" for number in range(60))
     lines = [
@@ -161,8 +174,8 @@ def _with_keys(stack: ExitStack, where: Path, port: int, kinds: Mapping[str, str
         for model, _ in COMPARED.values()
         if model
     ]
-    server = stack.enter_context(ours(where, config_text(lines, f"groups:\n{groups}keys:\n{entries}")))
-    wait_until_listed(server, 64, {"Authorization": f"Bearer {_key('without limits', 0)}"})
+    server = stack.enter_context(ours(where, config_text(lines, f"groups:\n{groups}keys:\n{entries}"), tool=tool))
+    wait_until_listed(server, 64, {"Authorization": f"Bearer {key('without limits', numbers('without limits')[0])}"})
     return server
 
 

@@ -102,17 +102,21 @@ def upstreams(models: int, delay: float = 0.0) -> Iterator[int]:
 
 @contextmanager
 def ours(
-    folder: Path, text: str, env: Mapping[str, str] | None = None, version: Path | None = None
+    folder: Path,
+    text: str,
+    env: Mapping[str, str] | None = None,
+    version: Path | None = None,
+    tool: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Run `models-proxy serve` with this configuration.
 
-    `version`: the root of an earlier version with its own `.venv`, instead of this one.
+    `version`: the root of an earlier version with its own `.venv`, instead of this one; `tool`: a command that runs it.
     """
     port = free_port()
     path = folder / f"{port}.yaml"
     path.write_text(text)
     interpreter = [str(version / ".venv/bin/python")] if version else python()
-    command = [*interpreter, "-c", _COMMAND, "serve", "--config", str(path), "--port", str(port)]
+    command = [*tool, *interpreter, "-c", _COMMAND, "serve", "--config", str(path), "--port", str(port)]
     with process(command, SERVER_CORE, env, version or ROOT) as running:
         yield Server(running, port, wait_for(port, running))
 
