@@ -82,6 +82,30 @@ def test_requests_are_counted_by_route_method_status_and_key() -> None:
     }
 
 
+def test_requests_of_several_keys_and_routes_are_counted_together() -> None:
+    counters = new_counters()
+    counters.requests_ended(
+        [
+            request(seconds=0.001),
+            request(key="bob", seconds=0.005),
+            request(CHAT, "POST", seconds=0.25),
+            request(key="bob", seconds=0.001),
+        ]
+    )
+
+    assert values(counters) == {
+        "requests_total": [
+            (("/v1/models", "GET", "200", "alice"), 1),
+            (("/v1/models", "GET", "200", "bob"), 2),
+            ((CHAT, "POST", "200", "alice"), 1),
+        ],
+        "request_duration_seconds": [
+            (("/v1/models",), buckets(REQUEST_BOUNDS, 0.001, 0.005, 0.001)),
+            ((CHAT,), buckets(REQUEST_BOUNDS, 0.25)),
+        ],
+    }
+
+
 def test_calls_are_counted_by_key_provider_and_outcome_and_their_tokens_too() -> None:
     counters = new_counters("m", "n")
     counters.calls_ended(grouped([call(first_byte=0.25, seconds=2.5, input_tokens=3, output_tokens=40)]))
