@@ -156,11 +156,9 @@ class Counters(Observer):
         row = self._calls.get((key, group.provider))
         if row is not None and group.outcome in row.outcomes:  # true for most calls of further keys
             return row
-        if row is None and len(self._calls) >= MAX_PAIRS:
+        if self._outcomes >= MAX_OUTCOMES or (row is None and len(self._calls) >= MAX_PAIRS):
             key = OTHER
-        if self._outcomes >= MAX_OUTCOMES:
-            key = OTHER
-        row = self._calls.get((key, group.provider))
+            row = self._calls.get((key, group.provider))
         if row is None:
             row = self._calls[key, group.provider] = CallRow()
         if group.outcome not in row.outcomes:

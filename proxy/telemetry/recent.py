@@ -110,8 +110,8 @@ class RecentCalls(Observer):
 
     def calls_ended(self, groups: Sequence[CallGroup]) -> None:
         self.begin_minute()
-        keys, providers = self._open.keys, self._open.providers
-        first_bytes: dict[str, list[float]] = {}
+        keys = self._open.keys
+        by_provider: dict[str, list[CallGroup]] = {}
         for group in groups:
             key = keys.get(group.key) or self._key(group.key)
             key.calls += group.calls
@@ -121,16 +121,15 @@ class RecentCalls(Observer):
                 key.errors += group.calls
             key.first_bytes += len(group.first_bytes)
             key.first_byte_seconds += sum(group.first_bytes)
-            if name := group.provider:
-                provider = providers.get(name) or self._provider(name)
-                provider.calls += group.calls
-                if group.outcome in _OF_PROVIDER:
-                    provider.errors += group.calls
-                first_bytes.setdefault(name, []).extend(group.first_bytes)
-        for name, seconds in first_bytes.items():
-            counts = (providers.get(name) or self._provider(name)).first_bytes
-            for place, calls in Counter(map(_place, seconds)).items():
-                counts[place] = counts.get(place, 0) + calls
+            by_provider.setdefault(group.provider, []).append(group)
+        by_provider.pop("", None)
+        for name, of_provider in by_provider.items():
+            provider = self._provider(name)
+            provider.calls += sum(group.calls for group in of_provider)
+            provider.errors += sum(group.calls for group in of_provider if group.outcome in _OF_PROVIDER)
+            places = Counter(_place(seconds) for group in of_provider for seconds in group.first_bytes)
+            for place, calls in places.items():
+                provider.first_bytes[place] = provider.first_bytes.get(place, 0) + calls
 
     def begin_minute(self) -> None:
         """Begin another minute if it is time. Call it about every second: attempts are assigned to the minute."""
@@ -161,8 +160,7 @@ class RecentCalls(Observer):
             return
         for name, total in self._failed().items():
             if failed := total - self._failed_before.get(name, 0):
-                provider = self._open.providers.get(name) or self._provider(name)
-                provider.failed_attempts = max(failed, 0)
+                self._provider(name).failed_attempts = max(failed, 0)
 
     def _failed(self) -> Mapping[str, int]:
         failed: dict[str, int] = {}

@@ -91,6 +91,20 @@ def test_what_is_counted_of_a_key_and_of_a_provider(clock: FakeClock) -> None:
     assert run_now(hour.sums_of_keys()) == {"k": KeyMinute(5, 3, 3, 4, 2, 2.0)}
 
 
+def test_calls_of_several_keys_at_one_provider_and_calls_without_a_provider(clock: FakeClock) -> None:
+    recent = RecentCalls(clock.time)
+    calls = [
+        record(key="k", provider="a", first_byte=0.01),
+        record(key="l", provider="a", first_byte=0.01),
+        record(key="l", provider="", outcome="rejected", first_byte=None),
+    ]
+    recent.calls_ended(grouped(calls))
+
+    minute = hour_of(clock, recent).minutes[-1]
+    assert minute.providers == {"a": ProviderMinute(calls=2, first_bytes={0: 2})}
+    assert {name: (of.calls, of.errors) for name, of in minute.keys.items()} == {"k": (1, 0), "l": (2, 1)}
+
+
 def test_failed_attempts_of_calls_that_another_provider_answered_are_errors_of_the_first(clock: FakeClock) -> None:
     recent = RecentCalls(clock.time)
     attempts = Counter[tuple[str, Outcome]]({("a", "failed"): 7, ("a", "ok"): 9})
