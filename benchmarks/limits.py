@@ -8,21 +8,20 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from statistics import median, stdev
+from statistics import median
+from typing import NamedTuple
 
 import aiohttp
 import msgspec
 
 from benchmarks import fairness
+from benchmarks.alternating import Blocks, blocks_of, share
 from benchmarks.harness import (
     LOAD_CORE,
     ROOT,
-    Round,
     begin,
     folder,
     free_port,
-    measured,
-    medians,
     pin,
     process,
     python,
@@ -40,10 +39,9 @@ from tests.valkey_servers import ValkeyServer
 KEYS, CALLERS = 10_000, 1_000
 """Of each kind; and how many of them make calls, so that each one calls several times: the last ones, because the first
 ones of the first kind have rows of their own in metrics, which takes less time."""
-CONNECTIONS = 32
 GOAL = 1.1
-SERVERS, ROUNDS, SECONDS = 6, 8, 0.6
-"""Servers one after another, and rounds of each: two processes of one program differ by 1 to 2 %, two rounds by 5 %."""
+SERVERS = 6
+"""One after another: two processes of one program differ by 1 to 2 %, because their memory is placed differently."""
 LIMITS = "requests: [600/m, 10k/d], tokens: 2M/d, concurrent: 20"
 KINDS = {
     "without limits": "",
@@ -54,14 +52,28 @@ KINDS = {
 }
 """The limits of each kind of key."""
 CALLED = ("without limits", "with four limits")
-COMPARED: dict[str, tuple[str, Sequence[str]]] = {
-    "lists": ("", ("without limits", "with four limits", "with limits of lists")),
-    "calls": ("json", ("without limits", "with one limit", "with two limits", "with four limits")),
-    "calls with OpenAI's headers": ("openai", CALLED),
-    "streams": ("sse", CALLED),
-    "paced streams without usage": ("bare", CALLED),
+
+
+class Compared(NamedTuple):
+    """Requests of several kinds of keys."""
+
+    kinds: Sequence[str]
+    """The first one is the reference."""
+    size: int
+    """Requests in a block: what takes 0.1 to 0.2 s. The CPU time of another process is known to 4 ms."""
+    seconds: float
+    """Of each server."""
+    model: str = ""
+    """The path of the provider that is called, which is also the model; "" for lists."""
+
+
+COMPARED = {
+    "lists": Compared(("without limits", "with four limits", "with limits of lists"), 4096, 10),
+    "calls": Compared(("without limits", "with one limit", "with two limits", "with four limits"), 640, 30, "json"),
+    "calls with OpenAI's headers": Compared(CALLED, 640, 15, "openai"),
+    "streams": Compared(CALLED, 192, 15, "sse"),
+    "paced streams without usage": Compared(CALLED, 128, 20, "bare"),
 }
-"""Requests, with the path of the provider that is called, which is also the model; and the kinds of keys."""
 
 LIMIT, CLIENTS, CALLS = 100, 32, 8
 """Calls per minute; clients at the same time, and calls of each."""
@@ -75,7 +87,7 @@ def main() -> None:
     parts = parser.parse_args().parts
     begin("Limits of callers")
     if "cost" in parts:
-        head = ["", "requests/s", "CPU us", "p50 ms", "p99 ms", "CPU / without", "error", "goal", "met"]
+        head = ["", "CPU us", "CPU / without", "error", "goal", "met"]
         print(table(head, _costs()), flush=True)
     pin(LOAD_CORE)
     if "exact" in parts:
@@ -96,9 +108,9 @@ def _entry(name: str, secret: str, more: str) -> str:
 def _costs() -> list[list[str]]:
     """Lists of 10,000 keys of each kind in rotation, and calls of 1,000 of them.
 
-    Each server has keys of all kinds: only rounds of the same server are compared.
+    Each server has keys of all kinds: only blocks of the same server are compared.
     """
-    rounds: dict[str, list[Round]] = {}
+    measured: dict[str, list[Blocks]] = {what: [] for what in COMPARED}
     with ExitStack() as stack:
         where = Path(stack.enter_context(folder()))
         port = free_port()
@@ -107,34 +119,34 @@ def _costs() -> list[list[str]]:
         for _ in range(SERVERS):
             with ExitStack() as running:
                 server = with_keys(running, where, port, KINDS, _numbers)
-                for what, (model, kinds) in COMPARED.items():
-                    _measure(server, where, what, model, kinds, rounds)
-    return [_cost(name, runs, rounds[f"{name.partition(',')[0]}, without limits"]) for name, runs in rounds.items()]
+                for what, compared in COMPARED.items():
+                    measured[what].append(_blocks(server, where, compared))
+    return [
+        _cost(what, number, measured[what])
+        for what, compared in COMPARED.items()
+        for number in range(len(compared.kinds))
+    ]
 
 
-def _measure(
-    server: Server, where: Path, what: str, model: str, kinds: Sequence[str], rounds: dict[str, list[Round]]
-) -> None:
-    """Add the rounds of one server. The first ones warm it up. Each kind is the first one in turn.
-
-    `model`: of calls, "" for lists.
-    """
-    body, keys = where / "body", where / "keys"
-    body.write_bytes(call_body(model, streamed=model in ("sse", "bare")))
-    for turn in range(ROUNDS + 1):
-        first = turn % len(kinds)
-        for kind in (*kinds[first:], *kinds[:first]):
-            numbers = range(KEYS - CALLERS if model else 0, KEYS)
-            keys.write_text("".join(f"{key(kind, number)}\n" for number in numbers))
-            run = measured(
-                server.pid,
-                server.url("/v1/chat/completions" if model else "/v1/models"),
-                connections=CONNECTIONS,
-                seconds=SECONDS,
-                keys=keys,
-                body=body if model else None,
-            )
-            rounds.setdefault(f"{what}, {kind}", []).extend([run] if turn else [])
+def _blocks(server: Server, where: Path, compared: Compared) -> Blocks:
+    """Measure one server."""
+    files = [where / f"{_group(kind)}.keys" for kind in compared.kinds]
+    for kind, file in zip(compared.kinds, files, strict=True):
+        numbers = range(KEYS - CALLERS if compared.model else 0, KEYS)
+        file.write_text("".join(f"{key(kind, number)}\n" for number in numbers))
+    body = None
+    if model := compared.model:
+        body = where / "body"
+        body.write_bytes(call_body(model, streamed=model in ("sse", "bare")))
+    return blocks_of(
+        server.pid,
+        server.url("/v1/chat/completions" if body else "/v1/models"),
+        files,
+        body,
+        results=where / "blocks",
+        size=compared.size,
+        seconds=compared.seconds,
+    )
 
 
 def _group(kind: str) -> str:
@@ -146,7 +158,7 @@ def key(kind: str, number: int) -> str:
 
 
 def _numbers(kind: str) -> range:
-    return range(0 if kind in COMPARED["lists"][1] else KEYS - CALLERS, KEYS)
+    return range(0 if kind in COMPARED["lists"].kinds else KEYS - CALLERS, KEYS)
 
 
 def with_keys(
@@ -171,7 +183,7 @@ def with_keys(
     lines = [
         f"  - {{name: {model}, kind: static, models: [{model}, {others}], max_in_flight: 10000, "
         f"call: {{base_url: 'http://127.0.0.1:{port}/{model}'}}}}"
-        for model, _ in COMPARED.values()
+        for *_, model in COMPARED.values()
         if model
     ]
     server = stack.enter_context(ours(where, config_text(lines, f"groups:\n{groups}keys:\n{entries}"), tool=tool))
@@ -179,14 +191,14 @@ def with_keys(
     return server
 
 
-def _cost(name: str, rounds: Sequence[Round], without: Sequence[Round]) -> list[str]:
-    result = medians(rounds)
-    shares = [run.cpu_us / other.cpu_us for run, other in zip(rounds, without, strict=True)]
-    share, error = median(shares), stdev(shares) / len(shares) ** 0.5
-    numbers = (f"{result.per_second:,.0f}", f"{result.cpu_us:.1f}", f"{result.p50:.2f}", f"{result.p99:.2f}")
-    has_goal = not (name.startswith("lists") and "of lists" in name)  # these are counted themselves
-    goal = (f"<= {GOAL}", verdict(share <= GOAL)) if has_goal else ("", "")
-    return [name, *numbers, f"{share:.3f}", f"{error:.3f}", *goal]
+def _cost(what: str, number: int, servers: Sequence[Blocks]) -> list[str]:
+    """The row of a kind of keys, by its number. `servers`: the blocks of each."""
+    kind = COMPARED[what].kinds[number]
+    ratio, error = share(servers, number)
+    microseconds = median(each for blocks in servers for each in blocks[number])
+    has_goal = kind != "with limits of lists"  # these are counted themselves
+    goal = (f"<= {GOAL}", verdict(ratio <= GOAL)) if has_goal else ("", "")
+    return [f"{what}, {kind}", f"{microseconds:.1f}", f"{ratio:.3f}", f"{error:.3f}", *goal]
 
 
 # -- exactness over several processes ------------------------------------------------------------------------------

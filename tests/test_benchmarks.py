@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import forward, metrics, observed, workers
+from benchmarks.alternating import parse_blocks, share
 from benchmarks.harness import Load, Medians, Round, medians, parse_wrk, percentile, ratio, table, verdict
 from benchmarks.servers import Reply, config_text, providers
 from proxy.config import parse
@@ -74,6 +75,24 @@ def test_medians_ignore_one_slow_round() -> None:
 def test_ratio_compares_each_round_with_its_neighbor() -> None:
     """The machine was ten times as slow in the second round, which affects both sides."""
     assert ratio([90, 9, 80], [100, 10, 100]) == pytest.approx(0.9)
+
+
+def test_blocks_of_kinds_are_compared_without_the_first_and_the_incomplete_round() -> None:
+    text = "1 999.0\n2 999.0\n1 200.0\n2 220.0\n1 300.0\n2 340.5\n1 400.0\n"
+
+    assert parse_blocks(text, kinds=2) == [[200.0, 300.0], [220.0, 340.5]]
+
+
+def test_too_few_blocks_are_an_error() -> None:
+    with pytest.raises(SystemExit, match="too few requests"):
+        parse_blocks("1 200.0\n2 220.0\n1 200.0\n", kinds=2)
+
+
+def test_the_share_of_a_kind_is_the_mean_of_all_servers() -> None:
+    servers = [[[100.0, 300.0], [110.0, 330.0]], [[200.0, 200.0], [250.0, 230.0]]]
+
+    assert share(servers, 0) == (1.0, 0.0)
+    assert share(servers, 1) == pytest.approx((1.15, 0.05))
 
 
 @pytest.mark.parametrize(
