@@ -201,10 +201,13 @@ class SlidingWindow(Struct, gc=False):
         self._set_expiry()
 
     def _pay_periods(self, now: float) -> None:
-        """Reduce the debt after everything in the window has expired: by the limit for each period since then."""
+        """Reduce the debt after everything in the window has expired: by the limit for each further period since then.
+
+        The window may have contained more than the limit, if that was lowered.
+        """
         last = self._entries[-2] - self.seconds
         periods = int((now - last) // self.seconds)
-        rest = max(0, self.used - self.limit * periods)
+        rest = max(0, self.debt - self.limit * (periods - 1))
         in_window = min(rest, self.limit)
         self.replace([(last + periods * self.seconds, in_window)] if rest else [], rest - in_window)
 

@@ -52,7 +52,7 @@ local function advance(counter, seconds, limit)
   is_changed = is_changed or debt > 0
   if debt > 0 and last + seconds <= now then
     local periods = math.floor((now - last) / seconds)
-    local rest = sum(counter) - limit * periods
+    local rest = debt - limit * (periods - 1)
     counter[1], counter[2], counter[3] = {}, {}, 0
     if rest > 0 then
       push(counter, last + periods * seconds, math.min(rest, limit))

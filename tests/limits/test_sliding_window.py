@@ -86,6 +86,18 @@ def test_a_debt_is_paid_at_once_by_a_long_pause() -> None:
     assert window.used == 10**15 - 10**9
 
 
+def test_a_lower_limit_does_not_make_a_debt_of_what_was_in_the_window() -> None:
+    window = minute(1000)
+    window.add(800, at(0.0))
+    window.set_limit(10, at(10.0))
+    window.add(6, at(20.0))
+    wait = window.wait(9, at(20.0))
+    window.advance(at(20.0 + wait))
+    assert (wait, window.used) == (40.0, 6)
+    window.advance(at(120.0))
+    assert window.used == 0
+
+
 def test_a_debt_is_paid_by_entries_of_different_times() -> None:
     window = minute()
     window.add(60, at(0.0))
