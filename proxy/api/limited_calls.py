@@ -54,7 +54,7 @@ class LimitedCall(Struct, gc=False):
     def end(self) -> None:
         record, tokens = self.record, self.admission.tokens
         try:
-            if record.output_tokens and record.outcome == "ok":  # true for most
+            if record.input_tokens and record.output_tokens and record.outcome == "ok":  # true for most
                 tokens = record.input_tokens + record.output_tokens
             else:
                 tokens = self._estimated()
@@ -72,9 +72,9 @@ class LimitedCall(Struct, gc=False):
         if record.outcome not in _MAY_HAVE_WORKED:
             return reported
         output = tokens_of(text.count()) if text else 0
-        if reported and record.outcome == "ok":
-            return reported + output
         estimate = self.admission.tokens if self.costs_input else 0
+        if record.outcome == "ok":
+            return (record.input_tokens or estimate) + (record.output_tokens or output)
         return max(reported, estimate + output)
 
 

@@ -269,6 +269,19 @@ async def test_a_stream_with_usage_costs_what_it_reports(clock: FakeClock, fetch
     assert response.headers["x-ratelimit-remaining-tokens"] == str(1000 - 42)
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_call_that_reports_only_its_output_also_costs_its_input(
+    is_stream: bool, clock: FakeClock, fetch: FakeFetch
+) -> None:
+    usage = {"completion_tokens": 9}
+    event = b'data: {"choices":[],"usage":%b}\n\n' % msgspec.json.encode(usage)
+    script = streams(chunk_event("m", "0123456789"), event, DONE) if is_stream else replies({"usage": usage})
+    async with limited("{tokens: 1000/m}", clock, fetch, script) as (served, _):
+        await call(served, stream=is_stream)
+        response = await call(served, messages=[], stream=is_stream)
+    assert response.headers["x-ratelimit-remaining-tokens"] == str(1000 - 2 - 9)
+
+
 async def test_a_stream_that_reports_only_its_input_also_costs_a_quarter_of_its_characters(
     clock: FakeClock, fetch: FakeFetch
 ) -> None:
