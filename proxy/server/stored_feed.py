@@ -49,7 +49,7 @@ class StoredFeed:
             return
         try:
             self.changed = False
-            await self._directory.write(partial(self._write, feed))
+            await self._directory.write(partial(self._write, feed), "changes")
         except OSError:
             self.changed = True
         except Exception as bug:

@@ -83,7 +83,7 @@ class StoredLedger:
         changes, self._pending = self._pending or self._journal.take(), b""
         if changes:
             try:
-                await self._directory.write(partial(self._append, changes))
+                await self._directory.write(partial(self._append, changes), "ids")
             except (OSError, asyncio.CancelledError):
                 self._pending = changes
                 raise

@@ -160,7 +160,7 @@ class StoredLimits:
         processes = shared.processes if shared else 1
         if names or processes != self._processes or not self._is_written:
             self._is_written = False
-            await self._directory.write(partial(self._files.write, Kept(processes, self._records())))
+            await self._directory.write(partial(self._files.write, Kept(processes, self._records())), "limits")
             self._is_written, self._processes = True, processes
 
     def _records(self) -> list[bytes]:

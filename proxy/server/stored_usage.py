@@ -141,7 +141,7 @@ class StoredUsage:
             self._changed |= set(map(self._usage.days.day_of, changes))
             self._pending = [*encoded(((start, rows.items()) for start, rows in changes.items()), used)]
         if self._pending:
-            await self._directory.write(partial(self._append, self._pending))
+            await self._directory.write(partial(self._append, self._pending), "usage")
             self._pending = []
 
     def _append(self, records: Iterable[bytes]) -> None:
@@ -155,7 +155,7 @@ class StoredUsage:
         days = {day: usage.of_day(day) for day in changed}
         state = usage.all_days, usage.last_used(), usage.daily_before
         try:
-            await self._directory.write(partial(self._write, self._zone, days, *state))
+            await self._directory.write(partial(self._write, self._zone, days, *state), "days of usage")
         except BaseException:
             self._changed |= changed
             raise

@@ -91,6 +91,8 @@ class ListDirectory:
         """Provider -> monotonic seconds of its last write."""
         self._failures: dict[str, int] = {}
         """Provider -> consecutive failed writes of its list: others are written first."""
+        self._unwritten: set[str] = set()
+        """What else could not be written the last time: an appended line can fit where a new file does not."""
         self._changed = asyncio.Event()
         self._faults = DirectoryFaults(path, clock, is_shared=is_shared)
         self._writes = self._failed_writes = self._ignored = 0
@@ -180,7 +182,7 @@ class ListDirectory:
         while True:
             try:
                 await self._work()
-                self._faults.succeeded(are_lists_written=not self._failures)
+                self._faults.succeeded(is_all_written=self._is_all_written)
             except OSError as error:
                 self._faults.add(error)
                 await self._faults.pause()
@@ -268,12 +270,24 @@ class ListDirectory:
             self._faults.add(error)
             raise
 
-    async def write(self, work: Callable[[], T]) -> T:
-        """The same, for something that proves that the directory can be written to."""
-        result = await self.do(work)
+    async def write(self, work: Callable[[], T], what: str = "") -> T:
+        """The same, for something that proves that the directory can be written to.
+
+        `what`: if it fails, the caller repeats it until it succeeds, and the directory has a problem until then.
+        """
+        try:
+            result = await self.do(work)
+        except OSError:
+            self._unwritten |= {what} - {""}
+            raise
+        self._unwritten.discard(what)
         if not self._faults.is_locked:
-            self._faults.succeeded(are_lists_written=not self._failures)
+            self._faults.succeeded(is_all_written=self._is_all_written)
         return result
+
+    @property
+    def _is_all_written(self) -> bool:
+        return not (self._failures or self._unwritten)
 
     async def _do(self, work: Callable[[], T]) -> T:
         """Run a function in the thread. Raises what it raises."""

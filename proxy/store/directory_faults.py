@@ -10,6 +10,7 @@ from proxy.store.disk import DirectoryLocked
 
 FIRST_RETRY, MAX_RETRY = 5.0, 300.0
 """Seconds until the directory is used again after a fault, doubled with each further one."""
+_IN_MEMORY = "what cannot be written is kept in memory only until that is fixed"
 _LOCKED = "another process uses the directory"
 
 _log = logging.getLogger("models_proxy")
@@ -55,17 +56,17 @@ class DirectoryFaults:
         elif not self._is_foreign and self.problem == _LOCKED:
             self.problem = ""
 
-    def report(self, problem: str, effect: str = "lists are kept in memory only until that is fixed") -> None:
+    def report(self, problem: str, effect: str = _IN_MEMORY) -> None:
         if problem != self.problem:
             _log.warning("store.directory: %s: %s; %s", self._path, problem, effect)
         self.problem = problem
 
-    def succeeded(self, *, are_lists_written: bool) -> None:
-        """Record a successful write. `are_lists_written`: no list has failed."""
+    def succeeded(self, *, is_all_written: bool) -> None:
+        """Record a successful write. `is_all_written`: nothing else has failed."""
         self._number, self._next_at = 0, float("-inf")
         self._works.set()
-        if self.problem and are_lists_written:
-            _log.info("store.directory: %s: lists are written again", self._path)
+        if self.problem and is_all_written:
+            _log.info("store.directory: %s: everything is written again", self._path)
             self.problem = ""
 
     async def pause(self) -> None:

@@ -167,8 +167,29 @@ async def test_fault_is_logged_once_and_ends_when_the_directory_works_again(
         await clock.advance(300)
         assert process.status.problem == ""
         assert [*files.content] == [file_of(ONE)]
-    problem = "store.directory: /lists: No space left on device; lists are kept in memory only until that is fixed"
-    assert caplog.messages == [problem, "store.directory: /lists: lists are written again"]
+    effect = "what cannot be written is kept in memory only until that is fixed"
+    assert caplog.messages == [
+        f"store.directory: /lists: No space left on device; {effect}",
+        "store.directory: /lists: everything is written again",
+    ]
+
+
+async def test_a_fault_lasts_until_what_has_failed_is_written(
+    fetch: FakeFetch, clock: FakeClock, files: FakeFiles
+) -> None:
+    """As on a full disk: a new file does not fit, but a line in another file does."""
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with living(ONE, fetch, clock, files) as process:
+        with pytest.raises(OSError, match="No space"):
+            await process.directory.write(full, "limits")
+        await process.directory.write(lambda: None, "usage")
+        after_usage = process.status.problem
+        await process.directory.write(lambda: None, "limits")
+
+    assert (after_usage, process.status.problem) == ("No space left on device", "")
 
 
 async def test_directory_is_tried_again_with_back_off(fetch: FakeFetch, clock: FakeClock, files: FakeFiles) -> None:
