@@ -123,7 +123,7 @@ class UsageReport:
             "complete": answer.is_complete is not False,
         }
         if caller is not None:
-            fields["key"] = caller.name
+            fields["key"] = caller.identity or None
             fields["last_used"] = _time(answer.last_used.get(caller.identity))
             fields["limits"] = [_limit(each) for each in await self._limiter.statuses(caller.quota, caller.identity)]
         else:

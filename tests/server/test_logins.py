@@ -105,6 +105,13 @@ async def test_users_see_the_list_of_their_group(server: Served, issuer: OidcPro
     assert await listed(server, bearer(issuer.token(aud="another"))) == REJECTED
 
 
+async def test_the_usage_of_a_user_has_another_name_than_that_of_a_key(server: Served, issuer: OidcProvider) -> None:
+    user = await server.client.get("/v1/usage", headers=bearer(issuer.token(sub="alice")))
+    key = await server.client.get("/v1/usage", headers=bearer(KEY))
+
+    assert (user.json()["key"], key.json()["key"]) == (f"jwt:{issuer.issuer}|alice", "alice")
+
+
 async def test_a_user_with_a_credential_is_identified_by_that_alone(server: Served, issuer: OidcProvider) -> None:
     assert await listed(server, {**USERS, **bearer(KEY)}) == ["m"]
     assert await listed(server, {**USERS, **bearer(issuer.token(groups=["llm-guests"]))}) == ["n"]
