@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -61,8 +62,8 @@ class SigningKeys:
         return found[0] if len({key.material for key in found}) == 1 else None
 
     def lack_one_of(self, before: SigningKeys) -> bool:
-        """Whether a key of an earlier set is not in this one."""
-        return not _identities(before._keys) <= _identities(self._keys)
+        """Whether a key of an earlier set is not in this one, or not the only one with its id."""
+        return not _unique(before._keys) <= _unique(self._keys)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -122,8 +123,13 @@ def _imported(material: Mapping[str, Any]) -> RSAKey | ECKey | OKPKey | None:
         return None
 
 
-def _identities(keys: Collection[SigningKey]) -> set[tuple[str | None, tuple[str, ...], frozenset[str]]]:
-    return {(key.key_id, key.material, key.algorithms) for key in keys}
+def _unique(keys: Collection[SigningKey]) -> set[tuple[tuple[str | None, str], tuple[str, ...]]]:
+    """Return the id, an algorithm, and the parameters of each key that is the only one with its id and algorithm."""
+    found: dict[tuple[str | None, str], set[tuple[str, ...]]] = defaultdict(set)
+    for key in keys:
+        for algorithm in key.algorithms:
+            found[key.key_id, algorithm].add(key.material)
+    return {(name, material) for name, (material, *others) in found.items() if not others}
 
 
 class _Registry(jws.JWSRegistry):

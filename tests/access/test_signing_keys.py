@@ -110,7 +110,9 @@ def test_too_many_keys_are_no_jwks() -> None:
 
 def test_a_set_lacks_a_key_that_was_removed_or_replaced() -> None:
     first, both = parsed({**EC, "kid": "a"}), parsed({**EC, "kid": "a"}, {**RSA, "kid": "b"})
-    replaced = parsed({**key_of("P-256", 1).as_dict(private=False), "kid": "a"})
+    other = {**key_of("P-256", 1).as_dict(private=False), "kid": "a"}
+    replaced, ambiguous = parsed(other), parsed({**EC, "kid": "a"}, other)
 
     assert [both.lack_one_of(first), first.lack_one_of(first)] == [False, False]
+    assert ambiguous.lack_one_of(first)
     assert [first.lack_one_of(both), replaced.lack_one_of(first), parsed().lack_one_of(first)] == [True, True, True]
