@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from proxy.access.caller import Credential
 from proxy.access.groups import Groups, is_subject
-from proxy.access.token import Token, issuers_in, parse_token
+from proxy.access.token import Token, names_issuer, parse_token
 from proxy.config import Config
 from proxy.config.auth import JwtIssuer
 from proxy.errors import InvalidKey, LoginUnavailable
@@ -103,7 +103,7 @@ class Tokens:
             return validated
         token = parse_token(text)
         if token is None:
-            if not self._issuers.keys().isdisjoint(issuers_in(text)):
+            if names_issuer(text, self._issuers):
                 raise InvalidKey
             return None
         issuer = self._issuers.get(token.issuer)

@@ -8,21 +8,21 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 from typing import Any, NamedTuple, NoReturn
 
 MAX_TOKEN_BYTES = 8192
 DOTS = 2
 """The dots of every token. Few API keys contain that many."""
-STARTS = b"eICD"
-"""The first characters of all tokens: `{`, or whitespace before it, in base64."""
+STARTS = b"eICD7_/"
+"""The first characters of all tokens in base64: of `{`, and of whitespace or a byte order mark before it."""
 _MAX_READ_BYTES = 2 * MAX_TOKEN_BYTES
 """Longer texts are rejected anyway."""
 _FORM = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
-_ISSUER = re.compile(rb'"iss"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
+_ISSUER = re.compile(r'"(?:i|\\u0069)(?:s|\\u0073){2}"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
 _MAX_ISSUERS = 8
+"""No API key contains more."""
 _MAX_OPENED = 256
 """Maximum arrays and objects in one part, which also bounds the nesting depth."""
 
@@ -52,19 +52,27 @@ def parse_token(text: bytes) -> Token | None:
         return None
 
 
-def issuers_in(text: bytes) -> Iterator[str]:
-    """Yield the issuers in the claims of a malformed token: parsers can disagree on which one it contains.
+def names_issuer(text: bytes, issuers: Collection[str]) -> bool:
+    """Whether a malformed token is one of these issuers: in any reading, because parsers can disagree.
 
     A token that is rejected must not count as something else, such as an unknown API key.
     """
     if text.count(b".") < DOTS or len(text) > _MAX_READ_BYTES:
-        return
-    claims = text.split(b".", DOTS)[1].rstrip(b"=")
-    with suppress(ValueError):  # no base64
-        found = _ISSUER.finditer(base64.urlsafe_b64decode(claims + b"=="))
-        for match in islice(found, _MAX_ISSUERS):
-            with suppress(ValueError):  # no JSON
-                yield json.loads(match[1])
+        return False
+    part = text.split(b".", DOTS)[1].rstrip(b"=")
+    try:
+        claims = base64.urlsafe_b64decode(part + b"==")
+    except ValueError:
+        return False
+    found = _ISSUER.findall(claims.decode(json.detect_encoding(claims), "replace"))
+    return len(found) > _MAX_ISSUERS or any(_decoded(each) in issuers for each in found)
+
+
+def _decoded(string: str) -> str:
+    """Return the text of a JSON string, "" if it is none."""
+    with suppress(ValueError):
+        return str(json.loads(string))
+    return ""
 
 
 def _object(part: bytes) -> Mapping[str, Any]:

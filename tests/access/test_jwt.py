@@ -370,6 +370,12 @@ def test_white_space_does_not_matter(space: str) -> None:
         pytest.param("=.".join(signed_by_idp().rsplit(".", 1)), id="padding of the claims"),
         pytest.param(signed_by_idp().rpartition(".")[0] + ".", id="no signature"),
         pytest.param(signed_by_idp() + ".AAAA", id="four parts"),
+        pytest.param(
+            signed_by_idp(f'{CLAIMS[:-1]}, "x": NaN}}'.replace('"iss"', r'"\u0069s\u0073"')), id="escaped iss"
+        ),
+        pytest.param(signed_by_idp('{"iss": "https://evil.example", ' * 9 + CLAIMS[1:]), id="iss ten times"),
+        pytest.param(signed_by_idp(header="\ufeff" + HEADER), id="a byte order mark"),
+        pytest.param(f"{encoded(HEADER.encode())}.{encoded(CLAIMS.encode('utf-16'))}.AAAA", id="UTF-16"),
     ],
 )
 def test_a_malformed_token_of_an_issuer_is_no_api_key(token: str) -> None:
