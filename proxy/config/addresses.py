@@ -82,7 +82,7 @@ def _url(url: str) -> str:
 def proxy_url(proxy: SecretStr) -> SecretStr:
     url = proxy.get_secret_value()
     if "?" in url or "#" in url or not is_url(url):
-        raise ValueError("must be a URL like http://user:password@egress:3128; percent-encode user and password")
+        raise ValueError("must be a URL like http://egress:3128; if it needs user and password, percent-encode them")
     return proxy
 
 

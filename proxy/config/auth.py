@@ -20,6 +20,7 @@ from proxy.key_headers import KEY_HEADERS
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 ALGORITHMS = get_args(Algorithm)
 _MAX_ISSUER = 200
+_MAX_LEEWAY = 3600.0
 """Characters. Identities contain the issuer, and records are stored under identities."""
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 _NOT_OF_LOGINS = frozenset({"host", "cookie", "content-length", "content-type", "transfer-encoding", "connection"})
@@ -80,6 +81,12 @@ def _issuer(issuer: str) -> str:
     return secure_url(issuer)
 
 
+def _leeway(seconds: float) -> float:
+    if seconds > _MAX_LEEWAY:
+        raise ValueError("must be at most 1h: tokens are accepted for this time after they have expired")
+    return seconds
+
+
 def with_openid(scopes: tuple[str, ...]) -> tuple[str, ...]:
     """Scopes of OpenID Connect."""
     if "openid" not in scopes:
@@ -95,6 +102,7 @@ def _scope(text: str) -> str:
 
 Groups = Annotated[Mapping[NotEmpty, NotEmpty], Field(min_length=1), AfterValidator(OrderedDict)]
 """Value of a claim, or of a header -> name of a group. The order matters, also for equality."""
+Leeway = Annotated[Seconds, AfterValidator(_leeway)]
 Scope = Annotated[str, AfterValidator(_scope)]
 TokenHeader = Annotated[NotEmpty, AfterValidator(login_header)]
 IdentityHeaderName = Annotated[NotEmpty, AfterValidator(identity_header)]
@@ -115,7 +123,7 @@ class JwtIssuer(Settings):
     """The only header in which tokens are accepted; None: all headers in which API keys are accepted."""
     algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(at_least_one)] = ("RS256", "PS256", "ES256", "EdDSA")
     """A key accepts those of its type."""
-    leeway: Seconds = 60.0
+    leeway: Leeway = 60.0
     """Maximum difference between clocks."""
     group_claim: NotEmpty = "groups"
     """A name, or a dotted path. The claim is a string or a list of strings."""

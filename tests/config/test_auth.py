@@ -101,6 +101,12 @@ def test_the_order_of_groups_counts() -> None:
         (auth(jwt=JWT.replace("users: staff", "users: staf")), "groups.users: no such group; did you mean 'staff'?"),
         (auth(jwt=f"{JWT}, algorithms: [HS256]"), "algorithms[0]: must be 'RS256'"),
         (auth(jwt=f"{JWT}, algorithms: [none]"), "algorithms[0]: must be 'RS256'"),
+        (auth(jwt=f"{JWT}, leeway: 61m"), "leeway: must be at most 1h"),
+        (
+            auth(jwt=f"{JWT}, proxy: egress"),
+            "proxy: must be a URL like http://egress:3128; if it needs user and password",
+        ),
+        (auth(header=f"{HEADER}, header: x-groups"), "auth.header.header: unknown setting; valid settings: name, user"),
         (auth(jwt=f"{JWT}, jwks_url: 'http://login.example/k'"), "jwks_url: must begin with https://"),
         (auth(jwt=f"{JWT}, jwks_url: 'https://u:p@login.example/k'"), "jwks_url: must be a URL like"),
         (auth(jwt=f"{JWT}, header: Host"), "header: cannot identify a user"),
