@@ -65,6 +65,8 @@ class Limiter:
             shared.configure(config)
         self.local_since: float | None = None
         """Unix seconds since which this process counts locally, because the others are unreachable."""
+        self._was_disconnected = False
+        """Whether the last claim that failed was not sent: the next one succeeds as soon as there is a connection."""
         self.not_stored = 0
         """As in `LimitReport`; set by what stores the counters."""
         self.rejected: collections.Counter[Kind] = collections.Counter()
@@ -75,7 +77,8 @@ class Limiter:
         """`shared` with other processes, `local` unless they are reachable; "" without others."""
         if self.shared is None:
             return ""
-        return "shared" if self.local_since is None and self.shared.is_reachable else "local"
+        has_failed = self.local_since is not None and not self._was_disconnected
+        return "shared" if self.shared.is_reachable and not has_failed else "local"
 
     @property
     def shown(self) -> Mapping[str, object]:
@@ -120,7 +123,7 @@ class Limiter:
         claims = claims_of(rules, caller, tokens)
         since = self._monotonic()
         decision = await self.shared.claim(claims)
-        self._note_reachability(decision is not None)
+        self._note_reachability(self.shared, is_reachable=decision is not None)
         factor, at = 1, 0.0
         if decision is None:
             factor = max(1, self.shared.processes)
@@ -185,16 +188,19 @@ class Limiter:
             shared.report(claims)
         return decision
 
-    def _note_reachability(self, is_reachable: bool) -> None:
-        if is_reachable and self.local_since is not None:
-            _log.info("limits: counting together with the other processes again")
+    def _note_reachability(self, shared: SharedLimits, *, is_reachable: bool) -> None:
+        """Note whether the others have decided on a claim."""
+        if is_reachable:
+            if self.local_since is not None:
+                _log.info("limits: counting together with the other processes again")
             self.local_since = None
-        elif not is_reachable and self.local_since is None:
-            assert self.shared is not None, "checked by the caller"
+            return
+        self._was_disconnected = not shared.is_reachable
+        if self.local_since is None:
             _log.warning(
                 "limits: counting locally, because the other processes are unreachable: "
                 "each process admits 1/%d of every limit",
-                max(1, self.shared.processes),
+                max(1, shared.processes),
             )
             self.local_since = self.time()
 

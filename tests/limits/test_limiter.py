@@ -485,6 +485,19 @@ def test_a_process_that_has_not_reached_the_others_counts_locally(together: Limi
     assert (together.where_counted, together.report.is_local) == ("local", True)
 
 
+async def test_a_process_without_requests_counts_with_the_others_as_soon_as_it_is_connected(
+    together: Limiter, others: Others
+) -> None:
+    where = []
+    for others.is_reachable in (False, True):
+        await together.admit((REQUESTS,), "alice")  # fails
+        where.append(together.where_counted)
+    others.is_reachable = False
+    await together.admit((REQUESTS,), "alice")
+    others.is_reachable = True
+    assert (where, together.where_counted) == (["local", "local"], "shared")
+
+
 async def test_what_remained_for_all_is_divided(together: Limiter, others: Others, clock: FakeClock) -> None:
     rule = Rule("", "requests", "d", 100)
     others.decision = Decision(True, [Usage(80, 0.0, 600.0)])
