@@ -253,6 +253,19 @@ def test_a_higher_limit_counts_a_debt_at_once(server: ValkeyServer) -> None:
     assert used == [1_000_000, 1_000_000, 999_900, 0]
 
 
+def test_a_lower_limit_does_not_make_a_debt_of_what_was_in_the_window(server: ValkeyServer) -> None:
+    script = Script(server)
+    high, low = (Claim("key:a", "tokens", "m", limit, 0) for limit in (1000, 10))
+    script.decide([high.with_amount(800)], ())
+    script.now += 20.0
+    script.decide([low.with_amount(6)], ())
+    used = []
+    for seconds in (10.0, 50.0, 60.0):
+        script.now += seconds
+        used.append(script.decide((), [low])[1][0][0])
+    assert used == [806, 6, 0]
+
+
 def test_the_surplus_of_an_estimate_is_returned_where_it_was_counted(server: ValkeyServer) -> None:
     script = Script(server)
     estimate = Claim("key:a", "tokens", "m", 60_000, 10_000)
