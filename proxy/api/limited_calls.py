@@ -64,7 +64,7 @@ class LimitedCall(Struct, gc=False):
             self.limiter.end(self.admission, tokens)
 
     def _estimated(self) -> int:
-        """Return the tokens of a call that has failed, or whose provider did not report those of its output."""
+        """Return the tokens of a call that has failed, or whose provider did not report both input and output."""
         record, text = self.record, self.text
         if not record.attempts:  # such as a client that disconnected while its call was queued
             return 0

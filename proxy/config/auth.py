@@ -20,8 +20,9 @@ from proxy.key_headers import KEY_HEADERS
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 ALGORITHMS = get_args(Algorithm)
 _MAX_ISSUER = 200
-_MAX_LEEWAY = 3600.0
 """Characters. Identities contain the issuer, and records are stored under identities."""
+_MAX_LEEWAY = 3600.0
+"""Seconds."""
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 _NOT_OF_LOGINS = frozenset({"host", "cookie", "content-length", "content-type", "transfer-encoding", "connection"})
 

@@ -127,11 +127,8 @@ class Validation:
         """Report a setting that does not exist at this place; `known` are those that do."""
         name = str(path[-1])
         kinds = " or ".join(row.kind for row in DIALECTS.values() if name in row.settings)
-        text = (
-            f"is only supported by kind {kinds}"
-            if kinds
-            else hints.unknown_setting(name, known, {} if name in path[:-1] else _HOMES)
-        )
+        homes = {} if name in path[:-1] else _HOMES  # not in a section that it is in
+        text = f"is only supported by kind {kinds}" if kinds else hints.unknown_setting(name, known, homes)
         if not setting(path).endswith(name) and _SETTING_NAME.fullmatch(name) and hints.closest(name, known, 0.8):
             text = f"`{name}`: {text}"  # similar to a known setting, so not a misplaced secret
         self.problem(path, text)

@@ -278,7 +278,8 @@ class ListDirectory:
         try:
             result = await self.do(work)
         except OSError:
-            self._unwritten |= {what} - {""}
+            if what:
+                self._unwritten.add(what)
             raise
         self._unwritten.discard(what)
         if not self._faults.is_locked:
